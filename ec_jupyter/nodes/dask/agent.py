@@ -90,7 +90,7 @@ class DaskAgent:
         if cluster is None:
             return
         stored = list(self._files.stored)
-        leaving = [cluster.act(w.address, "leave", w.token, stored) for w in self._workers.by_address.values()]
+        leaving = [worker.act("leave", stored) for worker in self._workers.by_address.values()]
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), LOOK_SECONDS)
         await cluster.close()

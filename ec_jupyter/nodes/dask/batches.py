@@ -79,15 +79,12 @@ class DaskBatches:
             worker.listener = self._spawn(self._listen(worker))
 
     async def _run(self, batch: Batch) -> None:
-        cluster = self._workers.cluster
-        assert cluster is not None
         try:
-            if await self._prepare(cluster, batch):
-                answer = await self._ask(cluster, batch)
-                await self._take(cluster, batch, answer)
+            if await self._prepare(batch):
+                await self._take(batch, await self._ask(batch))
         except Cut as error:
             log.info("node %s: %s", self._name, error)
-            self._cut(cluster)
+            self._cut(batch.worker.cluster)
         except SilentError as error:
             log.info("node %s: %s", self._name, error)
             self._give_up(batch)
@@ -97,23 +94,23 @@ class DaskBatches:
             self.over(batch)
         self._ended(batch.processor)
 
-    async def _prepare(self, cluster: Cluster, batch: Batch) -> bool:
+    async def _prepare(self, batch: Batch) -> bool:
         """Send code and files that the worker lacks; whether there are still calls to run."""
         for call in list(batch.calls.values()):
             try:
-                await self._files.load(cluster, batch.worker, call)
+                await self._files.load(batch.worker, call)
             except GoneError as error:
                 log.info("node %s: value file %s is gone; request %s goes back", self._name, error, call.request)
                 del batch.calls[call.request]
                 if self._mine(batch, call.request):
                     del self.sent[call.request]
                     self._listener.returned([call.request])
-        await self._files.trim(cluster, batch.worker)
+        await self._files.trim(batch.worker)
         for request in [request for request in batch.calls if self.sent.get(request) is not batch]:
             del batch.calls[request]
         return bool(batch.calls)
 
-    async def _ask(self, cluster: Cluster, batch: Batch) -> Any:
+    async def _ask(self, batch: Batch) -> Any:
         calls = list(batch.calls.values())
         batch.sent, batch.began = True, time.monotonic()
         timer = None
@@ -127,12 +124,13 @@ class DaskBatches:
         header, buffers = pack_calls(calls, {})
         data = [bytes(one) for one in buffers]
         try:
-            return await cluster.submit(batch.worker.address, key, "run", batch.worker.token, header, data)
+            worker = batch.worker
+            return await worker.cluster.submit(worker.address, key, "run", worker.token, header, data)
         finally:
             if timer is not None:
                 timer.cancel()
 
-    async def _take(self, cluster: Cluster, batch: Batch, answer: dict[str, Any] | None) -> None:
+    async def _take(self, batch: Batch, answer: dict[str, Any] | None) -> None:
         if answer is None:
             # another process has the address by now, and has not run it
             batch.sent = False
@@ -141,9 +139,9 @@ class DaskBatches:
             return
         batch.worker.uses = answer["used"] or batch.worker.uses
         outcomes = [outcome for frame in answer["frames"] for outcome in _outcomes(*frame)]
-        await self._hear(cluster, batch, answer["said"])
+        await self._hear(batch, answer["said"])
         for outcome in outcomes:
-            await self._files.take(cluster, batch.worker, outcome, partial(self._mine, batch, outcome.request))
+            await self._files.take(batch.worker, outcome, partial(self._mine, batch, outcome.request))
         mine = self.over(batch)
         for outcome in outcomes:
             if outcome.request in mine:
@@ -221,15 +219,14 @@ class DaskBatches:
         batch = self.sent.pop(request, None)
         if batch is None:
             return None
-        call, cluster = batch.calls[request], self._workers.cluster
-        if cluster is not None and batch.sent:
-            self._spawn(self._interrupt(cluster, batch.worker, call, kind))
+        call = batch.calls[request]
+        if batch.sent:
+            self._spawn(self._interrupt(batch.worker, call, kind))
         return call
 
-    async def _interrupt(self, cluster: Cluster, worker: Worker, call: Call, kind: str) -> None:
-        given = (call.request, call.attempt, kind, stop_text(call, kind))
+    async def _interrupt(self, worker: Worker, call: Call, kind: str) -> None:
         try:
-            await cluster.act(worker.address, "stop", worker.token, *given)
+            await worker.act("stop", call.request, call.attempt, kind, stop_text(call, kind))
         except Exception as error:  # noqa: BLE001 - its outcome was told already; what runs on is dropped
             log.info("node %s: %s is not interrupted: %s", self._name, call.request, error)
 
@@ -239,21 +236,21 @@ class DaskBatches:
         """Collect events of the calls in a worker while it has any."""
         while worker.batches:
             await asyncio.sleep(QUIET_SECONDS)
-            cluster, long = self._workers.cluster, time.monotonic() - QUIET_SECONDS
+            long = time.monotonic() - QUIET_SECONDS
             batches = [batch for batch in worker.batches if batch.sent and batch.began < long]
-            if not batches or cluster is None:
+            if not batches:
                 continue
             heard = {request: batch.heard.get(request, 0) for batch in batches for request in batch.calls}
             try:
                 async with self._listening:
-                    said, uses = await cluster.listen(worker.address, worker.token, heard)
+                    said, uses = await worker.cluster.listen(worker.address, worker.token, heard)
                 worker.uses = uses or worker.uses
                 for batch in batches:
-                    await self._hear(cluster, batch, {n: one for n, one in said.items() if n in batch.calls})
+                    await self._hear(batch, {n: one for n, one in said.items() if n in batch.calls})
             except Exception as error:  # noqa: BLE001 - a worker that is gone is seen elsewhere; else it is asked again
                 log.debug("node %s: %s", self._name, error)
 
-    async def _hear(self, cluster: Cluster, batch: Batch, said: dict[int, tuple[int, list[Any]]]) -> None:
+    async def _hear(self, batch: Batch, said: dict[int, tuple[int, list[Any]]]) -> None:
         """Report events not reported before; `said`: by request, the number of its first event here, and the events."""
         async with batch.listening:
             for request, (first, things) in said.items():
@@ -262,7 +259,7 @@ class DaskBatches:
                 values = {i: Value(*rest) for i, (kind, *rest) in enumerate(fresh) if kind == "yield"}
                 wanted = partial(self._mine, batch, request)
                 for value in values.values():
-                    await self._files.take_value(cluster, batch.worker, (request, call.attempt), value, wanted)
+                    await self._files.take_value(batch.worker, (request, call.attempt), value, wanted)
                 batch.heard[request] = max(batch.heard.get(request, 0), first + len(things))
                 if self._mine(batch, request):
                     self._pass_on(batch, call, fresh, values)

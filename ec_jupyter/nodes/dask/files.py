@@ -9,8 +9,8 @@ from typing import Any
 
 from ec_jupyter.errors import EcError
 from ec_jupyter.nodes.agents import Home, NodeListener
-from ec_jupyter.nodes.codec import files_in, values_of
-from ec_jupyter.nodes.dask.cluster import Cluster, SilentError
+from ec_jupyter.nodes.codec import files_in, files_of, values_of
+from ec_jupyter.nodes.dask.cluster import SilentError
 from ec_jupyter.nodes.dask.workers import DaskWorkers, Worker
 from ec_jupyter.nodes.downloads import Downloads
 from ec_jupyter.nodes.values import private_file
@@ -95,17 +95,15 @@ class DaskFiles:
             self._spawn(self._drop(worker, some))
 
     async def _drop(self, worker: Worker, names: list[str]) -> None:
-        cluster = self._workers.cluster
-        if cluster is not None:
-            try:
-                await cluster.act(worker.address, "drop", worker.token, names)
-            except Exception as error:  # noqa: BLE001 - Dask's; if that worker comes back, it tells what it has
-                log.info("worker %s: files are not dropped: %s", worker.address, error)
-                self._dropped.update(names)
+        try:
+            await worker.act("drop", names)
+        except Exception as error:  # noqa: BLE001 - Dask's; if that worker comes back, it tells what it has
+            log.info("worker %s: files are not dropped: %s", worker.address, error)
+            self._dropped.update(names)
 
     # to the workers
 
-    async def load(self, cluster: Cluster, worker: Worker, call: Call) -> None:
+    async def load(self, worker: Worker, call: Call) -> None:
         """Send a worker the code and files that a call needs and it lacks. Raises GoneError: a value there is lost."""
         code = set(call.spec.code)
         for sha256 in code - worker.blobs:
@@ -113,45 +111,45 @@ class DaskFiles:
                 blob = self._listener.blob(sha256)
             except Exception as error:
                 raise EcError(f"task of {call.spec.socket!r} cannot be unpickled: its code is gone") from error
-            await cluster.act(worker.address, "learn", worker.token, sha256, blob)
+            await worker.act("learn", sha256, blob)
             worker.blobs.add(sha256)
         async with worker.loading:
             for name, size in files_in(call):
                 if name not in worker.files:
-                    await self._move(cluster, worker, name)
+                    await self._move(worker, name)
                     worker.files[name] = size
                 worker.files.move_to_end(name)
 
-    async def _move(self, cluster: Cluster, worker: Worker, name: str) -> None:
+    async def _move(self, worker: Worker, name: str) -> None:
         if (self._values / name).exists():
-            await self._send(cluster, worker, name)
+            await self._send(worker, name)
             return
         for holder in self._workers.holders(name):
-            if await self._carry(cluster, worker, holder, name):
+            if await self._carry(worker, holder, name):
                 return
         if self.holds(name) and await self.bring(name):
             # the workers do not reach each other
-            await self._send(cluster, worker, name)
+            await self._send(worker, name)
             return
         self._check_lost(name)
         if name in self._gone or name in self.stored:
             raise GoneError(name)
         raise EcError(f"value file {name!r} cannot be read: it is not there")
 
-    async def _send(self, cluster: Cluster, worker: Worker, name: str) -> None:
+    async def _send(self, worker: Worker, name: str) -> None:
         with (self._values / name).open("rb") as file:
             at, data = 0, await asyncio.to_thread(file.read, PIECE_BYTES)
             while True:
                 more = await asyncio.to_thread(file.read, PIECE_BYTES)
-                await cluster.act(worker.address, "keep", worker.token, name, at, data, not more)
+                await worker.act("keep", name, at, data, not more)
                 if not more:
                     return
                 at, data = at + len(data), more
 
-    async def _carry(self, cluster: Cluster, worker: Worker, holder: Worker, name: str) -> bool:
+    async def _carry(self, worker: Worker, holder: Worker, name: str) -> bool:
         at = 0
         while True:
-            size = await cluster.carry(
+            size = await worker.cluster.carry(
                 worker.address, worker.token, name, holder.address, holder.token, at, PIECE_BYTES
             )
             if size is None:
@@ -160,7 +158,7 @@ class DaskFiles:
             if size < PIECE_BYTES:
                 return True
 
-    async def trim(self, cluster: Cluster, worker: Worker) -> None:
+    async def trim(self, worker: Worker) -> None:
         """Drop copies from a worker that has too many: never one that a call there needs, nor the last one."""
         used = {name for batch in worker.batches for call in batch.calls.values() for name, _ in files_in(call)}
         copies = [name for name in worker.files if name not in self.stored or len(self._workers.holders(name)) > 1]
@@ -171,57 +169,52 @@ class DaskFiles:
             left -= worker.files.pop(name)
             gone.append(name)
         if gone:
-            await cluster.act(worker.address, "drop", worker.token, gone)
+            await worker.act("drop", gone)
 
     # from the workers
 
-    async def take(self, cluster: Cluster, worker: Worker, outcome: Outcome, wanted: Callable[[], bool]) -> None:
+    async def take(self, worker: Worker, outcome: Outcome, wanted: Callable[[], bool]) -> None:
         """Fetch the values of an outcome; a large result stays there, and only gets the name it has here."""
         for value in values_of(outcome):
-            if self.leaves(outcome, value):
+            if value is outcome.value and self._staying(outcome):
                 self._downloads.has(outcome.request, outcome.attempt, value)
             else:
-                await self.take_value(cluster, worker, (outcome.request, outcome.attempt), value, wanted)
+                await self.take_value(worker, (outcome.request, outcome.attempt), value, wanted)
 
-    def leaves(self, outcome: Outcome, value: Value | None) -> bool:
-        """Whether this result stays on the cluster."""
-        if value is None or value is not outcome.value or value.file is None:
-            return False
-        return outcome.state == "done" and value.size > self._stay
+    def _staying(self, outcome: Outcome) -> list[tuple[str, int]]:
+        """Name and size of the result where it stays on the cluster; else nothing."""
+        files = files_of([outcome.value]) if outcome.state == "done" else []
+        return [(name, size) for name, size in files if size > self._stay]
 
     def told(self, worker: Worker, outcome: Outcome) -> None:
         """Report what stays there of an outcome that is about to be reported."""
-        value = outcome.value
-        if value is not None and value.file is not None and self.leaves(outcome, value):
-            worker.files[value.file] = value.size
-            self._leave(value.file, value.size)
+        for name, size in self._staying(outcome):
+            worker.files[name] = size
+            self._leave(name, size)
 
     def unwanted(self, worker: Worker, outcome: Outcome) -> None:
         """Drop what an unwanted outcome left there."""
-        value = outcome.value
-        if value is not None and value.file is not None and self.leaves(outcome, value):
-            self._spawn(self._drop(worker, [value.file]))
+        for name, _ in self._staying(outcome):
+            self._spawn(self._drop(worker, [name]))
 
     async def take_value(
-        self, cluster: Cluster, worker: Worker, whose: tuple[int, int], value: Value, wanted: Callable[[], bool]
+        self, worker: Worker, whose: tuple[int, int], value: Value, wanted: Callable[[], bool]
     ) -> None:
         """Fetch a value that is a file; the worker keeps a copy for calls that need it there."""
         if value.file is None:
             return
         name = value.file
-        if wanted() and await self._fetch(cluster, worker, name, self._downloads, wanted):
+        if wanted() and await self._fetch(worker, name, self._downloads, wanted):
             self._downloads.has(*whose, value)
             worker.files[value.file] = value.size
         else:
             self._spawn(self._drop(worker, [name]))
 
-    async def _fetch(
-        self, cluster: Cluster, worker: Worker, name: str, downloads: Downloads, wanted: Callable[[], bool]
-    ) -> bool:
+    async def _fetch(self, worker: Worker, name: str, downloads: Downloads, wanted: Callable[[], bool]) -> bool:
         beside, at = downloads.beside(name), 0
         try:
             with private_file(beside) as file:
-                while data := await cluster.act(worker.address, "read", worker.token, name, at, PIECE_BYTES):
+                while data := await worker.act("read", name, at, PIECE_BYTES):
                     at += len(data)
                     await asyncio.to_thread(file.write, data)
         except BaseException:
@@ -243,11 +236,10 @@ class DaskFiles:
         # under the very name: of an engine before this one, perhaps
         downloads = None if epoch is None else Downloads(self._values, epoch, self._sync)
         for holder in self._workers.holders(name):
-            cluster = self._workers.cluster
-            if cluster is None or downloads is None:
+            if downloads is None:
                 break
             try:
-                await self._fetch(cluster, holder, name, downloads, lambda: True)
+                await self._fetch(holder, name, downloads, lambda: True)
             except (SilentError, KeyError, FileNotFoundError):
                 holder.files.pop(name, None)
                 continue

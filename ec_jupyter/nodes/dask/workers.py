@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ec_jupyter.nodes.dask.cluster import Cluster, Cut
 from ec_jupyter.wire import PROTOCOL, Call
@@ -20,12 +21,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Worker:
-    """A process of Dask; `token` names this agent in it.
+    """A process of Dask, as long as this connection to its cluster lasts; `token` names this agent in it.
 
     `uses` are the CPU seconds that it had used when that was last told, and its bytes; `base` of the seconds were
     before it was ours.
     """
 
+    cluster: Cluster
     address: str
     threads: int
     token: str
@@ -38,6 +40,10 @@ class Worker:
     batches: set[Batch] = field(default_factory=set)
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     listener: asyncio.Task[None] | None = None
+
+    async def act(self, word: str, *given: Any) -> Any:
+        """Call a function of `nodes.dask.runtime` in it, beside what runs there. Raises SilentError, Cut."""
+        return await self.cluster.act(self.address, word, self.token, *given)
 
     @property
     def free(self) -> int:
@@ -122,7 +128,7 @@ class DaskWorkers:
             )
             return None
         self.python, self.version = python, facts["version"]
-        worker = self.by_address[address] = Worker(address, threads, token, facts["pid"])
+        worker = self.by_address[address] = Worker(cluster, address, threads, token, facts["pid"])
         worker.base, worker.uses = facts["used"][0], tuple(facts["used"])
         return worker, facts["files"]
 
