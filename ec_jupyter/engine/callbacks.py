@@ -18,13 +18,19 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.ended import Watchers
 from ec_jupyter.engine.job import EndedLot
 from ec_jupyter.engine.parts import Loop
-from ec_jupyter.flow.callback import FIELDS, GIVE_UP_SECONDS, MOST_AT_ONCE, POST_SECONDS, final, pause_after
 from ec_jupyter.flow.topology import Topology
 from ec_jupyter.wire import Header
 
 log = logging.getLogger(__name__)
 
 KEY = "callback:"  # how the keys of callbacks begin among the facts of the flow; the number of a request follows
+POST_SECONDS = 10.0  # how long an address may take to answer
+GIVE_UP_SECONDS = 24 * 3600.0  # how long after its end a request is told of in vain, at most
+MOST_PAUSE = 300.0
+MOST_AT_ONCE = 16
+FIELDS = ("id", "socket", "run", "state", "attempt", "created", "started", "finished", "seconds", "error")
+"""What is told of a request; its result is where the request is read."""
+
 Row = dict[str, Any]
 
 
@@ -163,7 +169,8 @@ class Callbacks:
             self._settled(request, row, one)
             return
         one.tries += 1
-        if final(problem) or time.time() - (row["finished"] or 0.0) > GIVE_UP_SECONDS:
+        gone = problem.startswith("410 ")  # it is not there any more, and not to come back
+        if gone or time.time() - (row["finished"] or 0.0) > GIVE_UP_SECONDS:
             text = f"callback of request {request} to {one.url} was given up: {problem}"
             log.warning("%s", text)
             self._core.journal.add("add_event", (time.time(), "notice", row["socket"], text))
@@ -213,3 +220,8 @@ def _read(meta: Mapping[str, str]) -> Iterator[tuple[int, Callback]]:
         except (ValueError, LookupError, TypeError) as error:
             # whatever its row holds, the flow opens
             log.warning("%s cannot be read (%s)", key, error)
+
+
+def pause_after(tries: int) -> float:
+    """Seconds until the next try: 1, 2, 4, ... and then every five minutes."""
+    return float(min(2 ** min(tries - 1, 20), MOST_PAUSE))

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ec_jupyter.errors import ArgumentsError, DeclarationError, nearest
-from ec_jupyter.flow.callback import is_url
 from ec_jupyter.flow.kept import ALWAYS, FOREVER, SHARED
 from ec_jupyter.flow.rate import per_second
 from ec_jupyter.wire import MOST_AT_ONCE
@@ -31,6 +31,7 @@ HIGHEST = 100  # the highest priority
 FARTHEST = 1e9
 LONGEST_NAME = 100  # characters: a name is shown on a card, and one of a flow is a folder's
 LONGEST_NOTE = 4000
+LONGEST_URL = 2_000
 
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)\s*([smhdw])\s*)+", re.IGNORECASE)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.IGNORECASE)
@@ -149,6 +150,17 @@ def _size(value: Any) -> int:
         count, prefix, binary = found.groups()
         value = round(float(count) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " "))
     return _whole(1, MOST_BYTES)(value)
+
+
+def is_url(value: Any) -> bool:
+    """Whether a callback may have this address."""
+    if not (isinstance(value, str) and len(value) <= LONGEST_URL and value.isprintable() and " " not in value):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def _url(value: Any) -> str:

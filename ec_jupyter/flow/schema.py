@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ec_jupyter.errors import DeclarationError, FrameError
-from ec_jupyter.flow.callback import is_url
-from ec_jupyter.flow.options import HIGHEST, shown
+from ec_jupyter.flow.options import HIGHEST, is_url, shown
 from ec_jupyter.model import FUNCTIONS
 
 MOST_ID = 1 << 62

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from ec_jupyter.client import outside
+from ec_jupyter.engine.callbacks import GIVE_UP_SECONDS, pause_after
 from ec_jupyter.errors import ArgumentsError, FrameError
-from ec_jupyter.flow.callback import GIVE_UP_SECONDS, is_url, pause_after
+from ec_jupyter.flow.options import is_url
 from tests.cases import each_of
 from tests.crash.flowkit import Flow, echo, gone, hold, socket_change, wait_until
 from tests.listening import Address
