@@ -67,8 +67,6 @@ class AgentServer:
         self._sources: dict[str, str] = {}
         self._asked: dict[str, list[Callable[[bytes | None], None]]] = {}
         self._facts: dict[str, Any] = {}
-        self._server: asyncio.AbstractServer | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         for name in ("values", "blobs", "spool"):
             (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._reports = Reports(self.folder / "spool", self.folder / "values")
