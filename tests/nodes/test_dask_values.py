@@ -140,7 +140,7 @@ async def test_who_asks_for_a_value_at_once_shares_one_copy(rig: DaskRig, monkey
     fetch = agent._files._fetch
 
     async def counting(*given: Any) -> bool:
-        fetched.append(given[2])
+        fetched.append(given[1])
         return bool(await fetch(*given))
 
     monkeypatch.setattr(agent._files, "_fetch", counting)

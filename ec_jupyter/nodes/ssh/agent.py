@@ -149,7 +149,8 @@ class RemoteAgent:
             self._listener.returned(back)
         rest = [request for request in mine if request in self._calls.out]
         if rest and not self._session.say({"k": "recall", "n": rest}):
-            self._calls.recalls.update(rest)
+            for request in rest:
+                self._calls.out[request].recalled = True
 
     def cancel(self, request: int, kind: str = "cancelled") -> None:
         """End a call, running or not; an outcome of that kind follows. Unknown ones are no error."""
@@ -160,7 +161,7 @@ class RemoteAgent:
             del self._calls.out[request]
             self._listener.finished([failed(out.call, kind, stop_text(out.call, kind))])
             return
-        self._calls.cancels[request] = kind
+        out.cancelled = kind
         self._session.say({"k": "cancel", "n": request, "c": kind})
 
     def running(self) -> dict[int, float]:
@@ -215,12 +216,15 @@ class RemoteAgent:
         """Say what there was to say while the node was away."""
         for name in self._processors:
             self._say_processor(name)
-        for request, kind in self._calls.cancels.items():
-            self._session.say({"k": "cancel", "n": request, "c": kind})
-        recalls = [request for request in self._calls.recalls if request in self._calls.out]
+        recalls = []
+        for request, out in self._calls.out.items():
+            if out.cancelled is not None:
+                self._session.say({"k": "cancel", "n": request, "c": out.cancelled})
+            if out.recalled:
+                out.recalled = False
+                recalls.append(request)
         if recalls:
             self._session.say({"k": "recall", "n": recalls})
-        self._calls.recalls.clear()
         self._send_all(self._calls.unsent())
         self._tell_room()
 
@@ -242,10 +246,9 @@ class RemoteAgent:
         """Attempts are over for sure; those that somebody has cancelled meanwhile end as cancelled."""
         lost = []
         for request in requests:
-            kind = self._calls.cancels.get(request)
             out = self._calls.pop(request)
-            if out is not None and kind is not None and out.call is not None:
-                self._listener.finished([failed(out.call, kind, stop_text(out.call, kind))])
+            if out is not None and out.cancelled is not None and out.call is not None:
+                self._listener.finished([failed(out.call, out.cancelled, stop_text(out.call, out.cancelled))])
             elif out is not None:
                 lost.append(request)
         if lost:

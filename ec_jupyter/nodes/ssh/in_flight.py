@@ -26,6 +26,8 @@ class Out:
     call: Call | None
     sent: bool = False
     began: float | None = None
+    cancelled: str | None = None  # how it is to end; said again after a cut
+    recalled: bool = False  # it is to be asked for when the node is there again
 
 
 class InFlight:
@@ -33,8 +35,6 @@ class InFlight:
 
     def __init__(self) -> None:
         self.out: dict[int, Out] = {}  # by request, in the order they came
-        self.cancels: dict[int, str] = {}  # those that were cancelled, and how; sent again after a cut
-        self.recalls: set[int] = set()  # those to ask for when the node is there again
 
     def mine(self, request: int, attempt: int) -> Out | None:
         """The call, if it is this attempt that is there."""
@@ -43,8 +43,6 @@ class InFlight:
 
     def pop(self, request: int) -> Out | None:
         """Take a call off: it has ended, or is handed back."""
-        self.cancels.pop(request, None)
-        self.recalls.discard(request)
         return self.out.pop(request, None)
 
     def sent(self) -> list[int]:

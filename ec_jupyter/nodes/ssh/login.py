@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -20,7 +19,7 @@ from ec_jupyter.nodes.worker.output import enlarge
 
 LOGIN_SECONDS = 60.0  # how long a host may take until it says what is there
 CHATTER_BYTES = 1 << 20
-_KEPT_BYTES = 8192
+_KEPT_BYTES = 16 * 1024
 
 
 class Login(Protocol):
@@ -62,8 +61,8 @@ class Process:
         self._given = False
         self._loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
-        self._tail: deque[bytes] = deque()
-        self._errors = self._process.stderr  # the end of what it has said on its other channel
+        self._tail = b""  # the end of what it has said on its other channel
+        self._errors = self._process.stderr
         for fd in (self.read, self.write, self._errors.fileno()):
             os.set_blocking(fd, False)
         for fd in (self.read, self.write):
@@ -89,9 +88,7 @@ class Process:
             data = os.read(self._errors.fileno(), _KEPT_BYTES)
             if not data:
                 return self._deafen()
-            self._tail.append(data)
-            while sum(map(len, self._tail)) > 2 * _KEPT_BYTES:
-                self._tail.popleft()
+            self._tail = (self._tail + data)[-_KEPT_BYTES:]
         return None
 
     def _deafen(self) -> None:
@@ -102,7 +99,7 @@ class Process:
     @property
     def errors(self) -> str:
         """The end of what it has said on its other channel."""
-        return b"".join(self._tail).decode(errors="replace")
+        return self._tail.decode(errors="replace")
 
     def give(self) -> tuple[int, int]:
         """The descriptors, which belong to the caller from now on."""
