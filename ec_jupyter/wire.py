@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import compress
@@ -122,6 +122,21 @@ def _cut(data: bytes, at: int, head: int, body: int) -> tuple[Header, list[bytes
         buffers.append(data[at : at + n])
         at += n
     return header, buffers
+
+
+def packed(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Records in columns: how many `records`, the `same` in all of them, and `each` of the other columns."""
+    n = len(next(iter(columns.values()), ()))
+    same = {name: column[0] for name, column in columns.items() if n and column.count(column[0]) == n}
+    return {"records": n, "same": same, "each": {name: column for name, column in columns.items() if name not in same}}
+
+
+def unpacked(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The records of `packed` columns, one dict each."""
+    same, names = table["same"], list(table["each"])
+    if not names:
+        return [dict(same) for _ in range(table["records"])]
+    return [{**same, **dict(zip(names, values, strict=True))} for values in zip(*table["each"].values(), strict=True)]
 
 
 def same(value: Any) -> Any:

@@ -51,9 +51,8 @@ from ec_jupyter.errors import (
     StoreLostError,
     from_wire,
 )
-from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.nodes import values
-from ec_jupyter.wire import PROTOCOL, RING, Header, Value, encode
+from ec_jupyter.wire import PROTOCOL, RING, Header, Value, encode, unpacked
 
 log = logging.getLogger(__name__)
 

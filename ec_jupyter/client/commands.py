@@ -26,10 +26,9 @@ from ec_jupyter.errors import (
     by_name,
     nearest,
 )
-from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.options import shown
 from ec_jupyter.flow.schema import CHOICE
-from ec_jupyter.wire import Value
+from ec_jupyter.wire import Value, unpacked
 
 Fields = dict[str, Any]
 Op = Callable[[Client, Fields], Fields]

@@ -19,8 +19,8 @@ from ec_jupyter.client.commands import command
 from ec_jupyter.client.source import described
 from ec_jupyter.client.texts import headline, missing, status_rows
 from ec_jupyter.errors import ArgumentsError, nearest
-from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.states import SHOWN
+from ec_jupyter.wire import unpacked
 
 ALLOWED = ("submit", "edit")  # what may be allowed beyond looking
 MOST_SECONDS = 50  # how long a look at a request may wait for its end: agents give a call about a minute

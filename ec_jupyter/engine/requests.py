@@ -16,9 +16,8 @@ from ec_jupyter.engine.parts import Answer
 from ec_jupyter.engine.row_values import result_id
 from ec_jupyter.engine.rows import OF_PARTY, SQL, id_list
 from ec_jupyter.errors import FrameError, RequestNotFoundError, SocketNotFoundError, by_name
-from ec_jupyter.flow.columns import packed, unpacked
 from ec_jupyter.flow.states import ASKED, DELAYED, SHOWN, STATES
-from ec_jupyter.wire import Header
+from ec_jupyter.wire import Header, packed, unpacked
 
 COLUMNS = (
     "id", "socket", "run", "party", "tag", "state", "attempt", "deaths", "task", "revision", "node", "slot", "pid",

@@ -16,10 +16,9 @@ from ec_jupyter.engine.parts import Answer
 from ec_jupyter.engine.schedules import Schedules
 from ec_jupyter.engine.statistics import Statistics
 from ec_jupyter.errors import FrameError, SocketNotFoundError, by_name
-from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.placement import caps
 from ec_jupyter.flow.schedule import named
-from ec_jupyter.wire import Header
+from ec_jupyter.wire import Header, unpacked
 
 
 class Views:

@@ -18,7 +18,6 @@ from ec_jupyter.client.submit import bounded
 from ec_jupyter.client.texts import status_rows, troubled
 from ec_jupyter.client.waits import Deadline, background, beating, wake
 from ec_jupyter.errors import ArgumentsError
-from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.options import callback_of, checked_kind, later, number_of, priority_of, several, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.nodes.values import plain, smalls
@@ -32,7 +31,7 @@ from ec_jupyter.notebook.request import Request, Run
 from ec_jupyter.notebook.tables import Report
 from ec_jupyter.notebook.views import Processor, Socket
 from ec_jupyter.notebook.waiting import Question, Waiting
-from ec_jupyter.wire import Value
+from ec_jupyter.wire import Value, unpacked
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.executor import ProcessorExecutor

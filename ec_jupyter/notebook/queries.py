@@ -13,7 +13,6 @@ from ec_jupyter.client.story import sentences
 from ec_jupyter.client.texts import clock_text, error_text, headline, progress_text, seconds_text, shown, status_rows
 from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
-from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.flow.options import checked_kind, number_of, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.flow.states import SHOWN
@@ -25,6 +24,7 @@ from ec_jupyter.notebook.request import Request, Run
 from ec_jupyter.notebook.tables import Report, Table, Tree, log_lines, statistics
 from ec_jupyter.notebook.views import Socket
 from ec_jupyter.notebook.waiting import Question, Waiting
+from ec_jupyter.wire import unpacked
 
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow

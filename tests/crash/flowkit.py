@@ -20,9 +20,8 @@ import psutil
 
 from ec_jupyter.client.client import Client
 from ec_jupyter.errors import EcError, EngineError
-from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.notebook.unworked import Unworked
-from ec_jupyter.wire import Value
+from ec_jupyter.wire import Value, unpacked
 
 SECONDS = 60.0  # nothing here takes that long; a claim that is not true by then is false
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ec_jupyter.flow.columns import packed, unpacked
+from ec_jupyter.wire import packed, unpacked
 
 
 @pytest.mark.parametrize(

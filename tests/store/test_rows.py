@@ -14,9 +14,8 @@ from ec_jupyter.engine.core import Core
 from ec_jupyter.engine.row_values import ROW_BYTES
 from ec_jupyter.engine.rows import SQL
 from ec_jupyter.engine.suspects import Suspects
-from ec_jupyter.flow.columns import unpacked
 from ec_jupyter.model import Plug, to_json
-from ec_jupyter.wire import Outcome
+from ec_jupyter.wire import Outcome, unpacked
 from tests.store.rig import begin, done, open_store, raised, start, submit, topology, value
 
 ONE = topology({"one": ["x"]})
