@@ -231,11 +231,6 @@ class CpuLocks:
         """How many of these CPUs other agents use now."""
         return sum(not self._free(fd) for number, fd in self._files.items() if number not in self._since)
 
-    @property
-    def waits(self) -> bool:
-        """Whether calls here could begin if other agents used fewer CPUs."""
-        return self._waits and self.trouble is None
-
     def close(self) -> None:
         """Let go of everything; what is claimed from now on is granted."""
         if self._timer is not None:

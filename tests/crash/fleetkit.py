@@ -105,7 +105,7 @@ class Station:
         return self.agent.used()
 
     def facts(self) -> dict[str, Any]:
-        return {"used": self.agent.statistics()["used"], "python": "3.11", "round_trip": 0.001, **self._error()}
+        return {"used": self.agent.busy, "python": "3.11", "round_trip": 0.001, **self._error()}
 
     def _error(self) -> dict[str, Any]:
         if self.state != "down":

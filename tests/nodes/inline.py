@@ -140,8 +140,9 @@ class Inline:
     def used(self) -> list[Any]:
         return []
 
-    def statistics(self) -> dict[str, Any]:
-        return {"cpus": self.cpus, "used": int(self._turn is not None)}
+    @property
+    def busy(self) -> int:
+        return int(self._turn is not None)
 
     def facts(self) -> dict[str, Any]:
         return {

@@ -126,6 +126,11 @@ class Ear:
             raise AssertionError(f"not within {seconds} s; {came}") from None
 
 
+def slots(agent: Any, processor: str = "main") -> list[Any]:
+    """The slots of a processor of an agent of this machine."""
+    return list(agent._pools[processor].slots)
+
+
 class Gate:
     """Where the task `hold` stands, as long as it is shut."""
 
@@ -195,12 +200,11 @@ class Rig:
 
     def used(self, agent: Any) -> float:
         """CPUs that are in use there."""
-        return agent.statistics()["used"]  # type: ignore[no-any-return]
+        return agent.busy  # type: ignore[no-any-return]
 
     def pids(self, agent: Any) -> list[int]:
         """Processes that calls run in, as far as the test may kill them."""
-        slots = agent.statistics()["processors"]["main"]["slots"]
-        return [slot["pid"] for slot in slots if slot["pid"]]
+        return [slot.pid for slot in slots(agent) if slot.pid]
 
     def task(self, function: Any) -> str:
         blob = by_value(function)

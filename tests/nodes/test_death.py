@@ -16,7 +16,7 @@ import pytest
 
 from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.wire import Call
-from tests.nodes.rig import Rig, gone, number_in, session, wait_until
+from tests.nodes.rig import Rig, gone, number_in, session, slots, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,7 +132,7 @@ async def test_close_leaves_no_process(rig: Rig, agent: Agent) -> None:
     call = rig.call(nursing, {"path": str(path)})
     agent.assign("main", [call, rig.call(ident)])
     await wait_until(lambda: number_in(path) is not None)
-    pids = [slot["pid"] for slot in agent.statistics()["processors"]["main"]["slots"]]
+    pids = [slot.pid for slot in slots(agent)]
     await agent.close()
     for pid in [number_in(path), *filter(None, pids)]:
         await wait_until(lambda pid=pid: gone(pid))

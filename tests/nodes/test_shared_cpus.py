@@ -83,15 +83,14 @@ async def test_call_begins_when_that_of_another_flow_ends_and_it_is_known_why_it
     await gate.reached(0, 1)
     late = rig.call(add, {"one": 1})
     second.assign("main", [late])
-    await wait_until(lambda: second.statistics()["waits"])
-    known = second.statistics()
-    assert (known["used"], known["others"], known["unshared"]) == (0, 2, None)
-    assert (first.statistics()["others"], first.statistics()["waits"]) == (0, False)
+    await wait_until(lambda: waits(second))
+    assert (second.busy, second.others, unshared(second)) == (0, 2, None)
+    assert (first.others, waits(first)) == (0, False)
     assert not second.running()
     gate.open()
     await rig.done([*calls, late])
     await wait_until(lambda: second.others == first.others == 0)
-    assert not second.statistics()["waits"]
+    assert not waits(second)
 
 
 async def test_killed_flow_leaves_its_cpus(rig: Rig, another: Callable[..., subprocess.Popen[str]]) -> None:
@@ -104,6 +103,17 @@ async def test_killed_flow_leaves_its_cpus(rig: Rig, another: Callable[..., subp
     call = rig.call(add, {"one": 1}, threads=2)
     await rig.run(agent, call)
     assert rig.result(call.request) == 11
+
+
+def waits(agent: Any) -> bool:
+    """Whether calls there wait for CPUs that other agents use."""
+    return bool(agent._locks._waits and unshared(agent) is None)
+
+
+def unshared(agent: Any) -> str | None:
+    """Why an agent shares no CPUs; None where it does."""
+    trouble: str | None = agent._locks.trouble
+    return trouble
 
 
 def opened():
@@ -178,7 +188,7 @@ async def test_what_stands_behind_a_long_call_lets_another_flow_go_first(rig: Ri
     other = rig.call(counted, {"log": str(rig.folder / "log")})
     second.assign("main", [other])
     # all but what runs is back in the queue
-    await wait_until(lambda: first.statistics()["processors"]["main"]["queued"] == 38)
+    await wait_until(lambda: len(first._pools["main"].queue) == 38)
     assert other.request not in rig.ear.outcomes
     gate.open()
     await rig.done([other, *calls])
@@ -193,7 +203,7 @@ async def test_flows_that_lend_more_than_the_machine_has_run_as_many_together_as
     for agent, calls in zip(agents, (held[:4], held[4:]), strict=True):
         agent.assign("main", calls)
     await wait_until(lambda: sum(len(agent.running()) for agent in agents) == 4)
-    await wait_until(lambda: any(agent.statistics()["waits"] for agent in agents))
+    await wait_until(lambda: any(map(waits, agents)))
     assert sum(len(agent.running()) for agent in agents) == 4
     gate.open()
     await rig.done(held)
@@ -211,7 +221,7 @@ async def test_flow_that_lends_less_leaves_the_rest_to_others(rig: Rig) -> None:
     for agent, call in zip(agents, calls, strict=True):
         agent.assign("main", [call])
     await wait_until(lambda: sum(len(agent.running()) for agent in agents) == 2)
-    await wait_until(lambda: sum(agent.statistics()["waits"] for agent in agents) == 1)
+    await wait_until(lambda: sum(map(waits, agents)) == 1)
     gate.open()
     await rig.done(calls)
 
@@ -232,7 +242,7 @@ async def test_flow_without_a_folder_for_locks_shares_nothing_and_says_why(
     agents[1].assign("main", calls[2:])
     await gate.reached(0, 1, 2, 3)
     for agent in agents:
-        assert why in agent.statistics()["unshared"]
+        assert why in str(unshared(agent))
         assert agent.others == 0
     assert [why in record.message for record in caplog.records] == [True, True]
     gate.open()

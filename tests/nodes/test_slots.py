@@ -24,12 +24,8 @@ from ec_jupyter.nodes.local.agent import Agent
 from ec_jupyter.nodes.values import load
 from ec_jupyter.nodes.worker.invoke import TASKS_KEPT
 from ec_jupyter.wire import Outcome
-from tests.nodes.rig import Ear, Rig, gone, wait_until
+from tests.nodes.rig import Ear, Rig, gone, slots, wait_until
 from tests.nodes.tasks import echo, hold, ident, logged
-
-
-def slots(agent: Agent, name: str = "main") -> list[dict[str, Any]]:
-    return agent.statistics()["processors"][name]["slots"]  # type: ignore[index,no-any-return]
 
 
 async def test_slot_too_many_ends_after_the_call_it_runs(rig: Rig, agent: Agent) -> None:
@@ -37,12 +33,12 @@ async def test_slot_too_many_ends_after_the_call_it_runs(rig: Rig, agent: Agent)
     calls = [rig.call(hold, {"gate": str(gate), "x": x}) for x in range(6)]
     agent.assign("main", calls)
     await gate.reached(0, 1)
-    assert agent.statistics()["used"] == 2
+    assert agent.busy == 2
     agent.processor("main", 1)
     gate.open()
     await rig.done(calls)
     await wait_until(lambda: len(slots(agent)) == 1)
-    await wait_until(lambda: agent.statistics()["used"] == 0)
+    await wait_until(lambda: agent.busy == 0)
 
 
 async def test_batches_survive_resizing_under_load(rig: Rig, agent: Agent) -> None:
@@ -66,7 +62,7 @@ async def test_worker_keeps_its_cpu_between_lone_calls_until_another_processor_w
         agent.processor(name, 1)
     for name in ("main", "other"):
         await rig.run(agent, rig.call(ident), name)
-    assert agent.statistics()["used"] == 0
+    assert agent.busy == 0
     task = rig.task(ident)
     for name in ("main", "main", "other", "main"):
         call = rig.call(task)
@@ -75,13 +71,13 @@ async def test_worker_keeps_its_cpu_between_lone_calls_until_another_processor_w
         # at once, whoever had the one CPU before
         assert began is not None
         assert began[2] == rig.result(call.request)
-        assert agent.statistics()["used"] == 1
+        assert agent.busy == 1
     call = rig.call(task)
     agent.assign("other", [call])
     assert call.request not in rig.ear.outcomes
     agent.let_go()
     await rig.done([call])
-    await wait_until(lambda: agent.statistics()["used"] == 0)
+    await wait_until(lambda: agent.busy == 0)
 
 
 async def test_idle_worker_ends_and_the_next_call_starts_another(rig: Rig) -> None:
@@ -92,7 +88,7 @@ async def test_idle_worker_ends_and_the_next_call_starts_another(rig: Rig) -> No
         call = rig.call(ident)
         await rig.run(agent, call)
         pids.add(rig.result(call.request))
-        await wait_until(lambda: slots(agent)[0]["state"] == "cold")
+        await wait_until(lambda: slots(agent)[0].state == "cold")
     assert len(pids) == 3
     for pid in pids:
         await wait_until(lambda pid=pid: gone(pid))
@@ -105,7 +101,7 @@ async def test_call_that_meets_the_idle_exit_is_not_lost(rig: Rig) -> None:
     agent.processor("main", 1)
     for _ in range(4):
         await rig.run(agent, rig.call(ident))
-        await wait_until(lambda: slots(agent)[0]["state"] != "ready")
+        await wait_until(lambda: slots(agent)[0].state != "ready")
         await rig.run(agent, rig.call(ident))
     assert len(rig.ear.outcomes) == 8
     assert not rig.ear.back
@@ -113,9 +109,9 @@ async def test_call_that_meets_the_idle_exit_is_not_lost(rig: Rig) -> None:
 
 async def test_warm_starts_a_worker_before_there_is_a_call(rig: Rig, agent: Agent) -> None:
     agent.warm("main")
-    await wait_until(lambda: [slot["state"] for slot in slots(agent)] == ["ready", "cold"])
+    await wait_until(lambda: [slot.state for slot in slots(agent)] == ["ready", "cold"])
     await rig.run(agent, rig.call(ident))
-    assert rig.ear.outcomes[1].pid == slots(agent)[0]["pid"]
+    assert rig.ear.outcomes[1].pid == slots(agent)[0].pid
 
 
 def limits():
@@ -206,7 +202,7 @@ async def test_running_calls_of_all_processors_never_take_more_cpus_than_the_nod
         peak = max(peak, abs(running))
     # a line is +n where a call begins and -n where it ends
     assert peak == 2
-    assert agent.statistics()["used"] == 0
+    assert agent.busy == 0
 
 
 async def test_room_grows_with_short_calls_and_is_told(rig: Rig, agent: Agent) -> None:
@@ -251,7 +247,7 @@ async def test_call_too_large_for_a_frame_fails_and_the_slot_goes_on(
     assert outcome.error is not None
     assert "over the limit of 20000" in outcome.error["message"]
     assert (await rig.run(single, rig.call(ident))).state == "done"
-    assert single.statistics()["used"] == 0
+    assert single.busy == 0
 
 
 async def test_worker_that_connects_while_the_agent_ends_hears_of_the_end(rig: Rig) -> None:
@@ -303,7 +299,7 @@ async def test_idle_workers_give_their_files_to_those_who_need_them(rig: Rig, ro
     assert len(rig.ear.outcomes) == 12
     assert not rig.ear.dead
     assert not rig.ear.back
-    states = [slot["state"] for n in range(6) for slot in slots(agent, f"p{n}")]
+    states = [slot.state for n in range(6) for slot in slots(agent, f"p{n}")]
     assert states.count("cold") >= 4
 
 

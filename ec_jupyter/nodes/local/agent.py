@@ -166,23 +166,10 @@ class Agent:
                     found |= dict.fromkeys(slot.announced, 0.0)
         return found
 
-    def statistics(self) -> dict[str, object]:
-        """CPUs lent, in use, and how they are shared; and by processor its queue and slots.
-
-        `others` are the machine's CPUs that other flows of the user use, `waits` says that calls here
-        wait for those, and `unshared` is None or why nothing is shared.
-        """
-        return {
-            "cpus": self.cpus,
-            "used": self._context.ledger.used,
-            "others": self.others,
-            "waits": self._locks is not None and self._locks.waits,
-            "unshared": self._locks.trouble if self._locks is not None else None,
-            "processors": {
-                name: {"cpus": pool.cpus, "queued": len(pool.queue), "slots": [slot.facts() for slot in pool.slots]}
-                for name, pool in self._pools.items()
-            },
-        }
+    @property
+    def busy(self) -> float:
+        """CPUs that calls use now."""
+        return self._context.ledger.used
 
     @property
     def others(self) -> int:

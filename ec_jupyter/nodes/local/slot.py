@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ec_jupyter.nodes.cpu_locks import InheritedFd
 from ec_jupyter.nodes.cpus import Pins, move, thread_limits
@@ -457,8 +457,3 @@ class Slot:
         connection = self._connections.get(channel)
         if connection is not None:
             connection.line.write(data)
-
-    def facts(self) -> dict[str, Any]:
-        """State, process and running request, for display."""
-        running = next(iter(self.all_running()), None)
-        return {"slot": self.index, "state": self.state, "pid": self.pid, "running": running}

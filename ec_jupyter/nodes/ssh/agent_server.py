@@ -149,10 +149,9 @@ class AgentServer:
                 self._say_facts()
 
     def _say_facts(self) -> None:
-        statistics = self.agent.statistics()
         facts = {
-            "used": statistics["used"],
-            "others": statistics["others"],
+            "used": self.agent.busy,
+            "others": self.agent.others,
             "memory": machine.memory(),
             "low": self._reports.lowest(),
             "uses": self.agent.used(),
