@@ -28,6 +28,9 @@ class Kind(NamedTuple):
     sample: Any  # one that is
 
 
+Fields = Mapping[str, Kind]
+
+
 def _whole(low: int, high: int, says: str) -> Kind:
     return Kind(says, lambda v: type(v) is int and low <= v <= high, max(low, 1))
 
@@ -57,6 +60,20 @@ def _tuple(*parts: Kind, says: str) -> Kind:
     return Kind(says, fits, [part.sample for part in parts])
 
 
+def _record(needed: Fields, more: Fields, says: str, *, only: bool = False) -> Kind:
+    """An object with these fields, and `only` these."""
+
+    def fits(v: Any) -> bool:
+        return (
+            isinstance(v, dict)
+            and all(name in v and kind.fits(v[name]) for name, kind in needed.items())
+            and all(kind.fits(v[name]) for name, kind in more.items() if name in v)
+            and not (only and v.keys() - needed.keys() - more.keys())
+        )
+
+    return Kind(says, fits, {name: kind.sample for name, kind in needed.items()})
+
+
 def _plain(v: Any) -> bool:
     # a value's file is one of the flow's own folder
     return isinstance(v, str) and 0 < len(v) < LONGEST_NAME and "/" not in v and "\0" not in v and v not in (".", "..")
@@ -80,22 +97,13 @@ SUPPLIED = _map(HEAD, "values by argument")
 RANGES = _list(_tuple(ID, COUNT, says="a first number and how many"), "a list of ranges")
 PLACE = _or_none(_tuple(SIGNED, SIGNED, says="two numbers"))
 
-Fields = Mapping[str, Kind]
-
-
 _BLOB = _or_none(COUNT)
-PARAMETERS: dict[str, Kind] = {
-    "name": NAME, "kind": NAME, "required": FLAG, "default": _or_none(TEXT), "annotation": _or_none(TEXT),
-}  # fmt: skip
-PARAMETER = Kind(
+PARAMETER = _record(
+    {"name": NAME, "kind": NAME._replace(sample="POSITIONAL_OR_KEYWORD"), "required": FLAG},
+    {"default": _or_none(TEXT), "annotation": _or_none(TEXT)},
     "a parameter",
-    lambda v: isinstance(v, dict) and v.keys() <= PARAMETERS.keys() and {"name", "kind", "required"} <= v.keys()
-    and all(PARAMETERS[key].fits(x) for key, x in v.items()),
-    {"name": "x", "kind": "POSITIONAL_OR_KEYWORD", "required": True},
-)  # fmt: skip
-_TASK: dict[str, Kind] = {
-    "identity": TEXT, "sha256": TEXT, "signature": _list(PARAMETER, "a list of parameters"),
-}  # fmt: skip
+    only=True,
+)
 CHOICE = Kind("a text, a number, True or False", lambda v: isinstance(v, (str, bool, int)) or SIGNED.fits(v), "x")
 PROMPT = Kind(
     f"a text of 1 to {LONGEST_PROMPT} characters", lambda v: isinstance(v, str) and 0 < len(v) <= LONGEST_PROMPT, "x"
@@ -109,38 +117,17 @@ def _choices(v: Any) -> bool:
 
 
 CHOICES = Kind(f"1 to {MOST_CHOICES} different texts of up to {LONGEST_NAME} characters, or numbers", _choices, ["x"])
-
-
-def _sleeps(v: Any) -> bool:
-    return isinstance(v, dict) and v.keys() == {"sleep"} and TIME.fits(v["sleep"]) and v["sleep"] > 0
-
-
-def _asks(v: Any) -> bool:
-    return v == {} or _sleeps(v) or (
-        isinstance(v, dict) and v.keys() == {"prompt", "choices"} and PROMPT.fits(v["prompt"])
-        and (v["choices"] is None or CHOICES.fits(v["choices"]))
-    )  # fmt: skip
-
-
-ASK = Kind("a prompt and its choices, or seconds to sleep", _asks, {})
-_TASK_MORE: dict[str, Kind] = {
-    "source": TEXT, "file": TEXT, "captured": _list(TEXT, "a list of names"), "generator": FLAG, "ask": ASK,
-    "coroutine": FLAG, "outputs": _map(TEXT, "types of its result's parts"),
-}  # fmt: skip
-
-
-def _record(needed: Fields, more: Fields, says: str) -> Kind:
-    def fits(v: Any) -> bool:
-        return (
-            isinstance(v, dict)
-            and all(name in v and kind.fits(v[name]) for name, kind in needed.items())
-            and all(kind.fits(v[name]) for name, kind in more.items() if name in v)
-        )
-
-    return Kind(says, fits, {name: kind.sample for name, kind in needed.items()})
-
-
-TASK = _record(_TASK, _TASK_MORE, "a task")
+_QUESTION = _record({"prompt": PROMPT, "choices": _or_none(CHOICES)}, {}, "a prompt and its choices", only=True)
+_SLEEP = _record({"sleep": Kind("seconds", lambda v: TIME.fits(v) and v > 0, 1.5)}, {}, "seconds to sleep", only=True)
+ASK = Kind(f"{_QUESTION.says}, or {_SLEEP.says}", lambda v: v == {} or _QUESTION.fits(v) or _SLEEP.fits(v), {})
+TASK = _record(
+    {"identity": TEXT, "sha256": TEXT, "signature": _list(PARAMETER, "a list of parameters")},
+    {
+        "source": TEXT, "file": TEXT, "captured": _list(TEXT, "a list of names"), "generator": FLAG, "ask": ASK,
+        "coroutine": FLAG, "outputs": _map(TEXT, "types of its result's parts"),
+    },
+    "a task",
+)  # fmt: skip
 FUNCTION = _or_none(_record({"sha256": TEXT}, {"text": TEXT, "blob": _BLOB}, "a function"))
 FIXED = Kind("a value", lambda v: COUNT.fits(v) or HEAD.fits(v), 0)
 

@@ -40,7 +40,6 @@ class Pool:
         self._context = context
         self._recalled: set[int] = set()
         self._waiting: set[Slot] = set()
-        self._short: set[Slot] = set()
         self._checked: set[Slot] = set()
         self._overlaps = Overlaps()
         self._answers = Answers(context, self._overlaps, self._recalled)
@@ -99,7 +98,7 @@ class Pool:
         at = time.time()
         slot.send_one(call)
         slot.announced.add(call.request)
-        self._short.add(slot)
+        slot.short = True
         self._kept = slot
         return at, slot.index, slot.pid
 
@@ -218,7 +217,7 @@ class Pool:
             worn[0].end()
         if not self._shares(head) or ledger.contended:
             return None
-        for slot in self._short:
+        for slot in [slot for slot in self.slots if slot.short]:
             # one batch in work and one on its way: the worker finds the next when it is done
             if slot.batches == 1 and not slot.leaving and head.spec.threads <= ledger.held(slot) and self._prompt(slot):
                 return slot
@@ -272,10 +271,7 @@ class Pool:
         return short(self.queue, most, self._context.ledger.held(slot), self._context.durations)
 
     def _send(self, slot: Slot, calls: list[Call]) -> None:
-        if self._shares(calls[0]):
-            self._short.add(slot)
-        else:
-            self._short.discard(slot)
+        slot.short = self._shares(calls[0])
         several = (calls[0].spec,) if len(calls) == 1 else {id(call.spec): call.spec for call in calls}.values()
         try:
             slot.send(calls, several)
@@ -315,7 +311,7 @@ class Pool:
         """Whether a slot will soon take more: it runs short calls, and they are as short as they were."""
         request, began = slot.running()
         slow = request and time.monotonic() - began > SHORT_SECONDS
-        return slot.state == "ready" and not slot.draining and not slow and (slot.idle or slot in self._short)
+        return slot.state == "ready" and not slot.draining and not slow and (slot.idle or slot.short)
 
     def spare(self, slot: Slot) -> bool:
         """Whether a slot's process is not needed now."""
@@ -333,7 +329,6 @@ class Pool:
     def _drop(self, slot: Slot) -> None:
         self.slots.remove(slot)
         self.processes.forget(slot)
-        self._short.discard(slot)
         slot.close()
         slot.forget()
 
@@ -470,7 +465,6 @@ class Pool:
         stops, begun = dict(slot.stops), set(slot.began)
         calls = slot.answered(list(slot.calls))
         self._context.forget(slot)
-        self._short.discard(slot)
         self._release(slot)
         ended = [failed(call, *stops[call.request], text) for call in calls if call.request in stops]
         rest = [call for call in calls if call.request not in stops]

@@ -117,7 +117,8 @@ class Slot:
         self._asked: set[int] = set()
         self.failures = 0
         # used, spent: its process has been sent a call; one of them was to have a process of its own
-        self.used = self.spent = False
+        # short: what it was sent last may share a batch with others
+        self.used = self.spent = self.short = False
         self.pins: Pins = ()
         self._bound: Pins = ()
         self.threads = 1
@@ -178,7 +179,7 @@ class Slot:
         self._blobs.clear()
         self._sources.clear()
         self._kind = None
-        self.used = self.spent = False
+        self.used = self.spent = self.short = False
         env = thread_limits(threads)
         order = setup(self._token, str(self._blame_path), pins), InheritedFd(fds), env, max(idle, 30.0)
         self.holder.orders.put(order)
