@@ -171,7 +171,8 @@ def missing(row: Mapping[str, Any]) -> list[str]:
     lacks: Mapping[str, list[int]] = row.get("lacks") or {}
     parts = (row.get("arguments") or {}).items()
     found = [name for name, part in parts if part["state"] in ("missing", "unreachable") and name not in lacks]
-    return found + [f"{name}[{i}]" for name, indices in lacks.items() for i in indices]
+    found += [f"{name}[{i}]" for name, indices in lacks.items() for i in indices]
+    return found + [f"more of {name}" for name in row.get("open", ()) if name not in lacks]
 
 
 def number_text(number: float) -> str:

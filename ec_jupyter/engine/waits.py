@@ -40,6 +40,7 @@ class Gap:
     missing: tuple[int, ...]  # elements that it lacks, as far as they are known
     lost: frozenset[int]  # of those, the ones that do not come by themselves
     begun: bool  # some of its elements are there
+    open: bool  # how many elements it is to have is not known yet
     stranded: bool  # it lacks what no call can bring any more, a failed one that is run again included
 
     def tag(self, index: int) -> Tag:
@@ -87,6 +88,7 @@ class Gaps:
             tuple(sorted(missing)),
             frozenset(i for i in missing if not by_itself.can_come_by(plugs, (*base, i), element=True)),
             some.begun,
+            known is None,
             not ever.can_come_by(plugs, base)
             if known is None
             else any(not ever.can_come_by(plugs, (*base, i), element=True) for i in missing),
@@ -291,6 +293,7 @@ def _waiting_row(
         "stranded": any(gap.stranded for gap in mine)
         or any(entry["state"] in ("unreachable", "stranded") for entry in table.values()),
         "lacks": {gap.argument: list(gap.missing) for gap in mine if gap.missing},
+        "open": [gap.argument for gap in mine if gap.open],
     }  # fmt: skip
 
 

@@ -7,12 +7,16 @@ the pickle, whose bytes change with line numbers and random class ids.
 from __future__ import annotations
 
 import ast
+import contextlib
 import dis
 import functools
 import hashlib
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
@@ -21,6 +25,7 @@ import cloudpickle
 from ec_jupyter.client.source import is_ours
 from ec_jupyter.nodes.code import REDUCERS, by_reference
 
+_OURS = str(Path(__file__).parents[1])
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
 _CLASS_NOISE = {
     "__dict__", "__slotnames__", "_abc_impl", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__",
@@ -53,6 +58,37 @@ def captured_globals(function: FunctionType) -> dict[str, Any]:
     known = vars(builtins) if isinstance(builtins, ModuleType) else builtins
     names = [name for name in global_names(function.__code__) if name in space or name not in known]
     return {name: space.get(name, MISSING) for name in names}
+
+
+@contextmanager
+def being_defined(task: object) -> Iterator[None]:
+    """Let a function that a decorator gets be found by its own name, as it is in a moment: it may call itself."""
+    name = getattr(task, "__name__", "")
+    if not isinstance(task, FunctionType) or not _is_bound_next(name):
+        yield
+        return
+    if name in task.__code__.co_freevars:
+        # within another function
+        (task.__closure__ or ())[task.__code__.co_freevars.index(name)].cell_contents = task
+    space, before = task.__globals__, task.__globals__.get(name, MISSING)
+    space[name] = task
+    try:
+        yield
+    finally:
+        if before is MISSING:
+            del space[name]
+        else:
+            space[name] = before
+
+
+def _is_bound_next(name: str) -> bool:
+    """Whether what the caller of ours does next is to give what it gets this name."""
+    frame: Any = sys._getframe(1)
+    while frame.f_code.co_filename.startswith((_OURS, contextlib.__file__)):
+        frame = frame.f_back
+    after = (step for step in dis.get_instructions(frame.f_code) if step.offset > frame.f_lasti)
+    step = next(after)
+    return step.opname in ("STORE_NAME", "STORE_GLOBAL", "STORE_DEREF") and step.argval == name
 
 
 def functions_of(value: object) -> Iterator[FunctionType]:

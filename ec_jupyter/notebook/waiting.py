@@ -35,7 +35,8 @@ class Waiting(Part):
     element : tuple of int
         Which element of the splits around it: ``(2,)`` is the third of a mapped list; empty outside of one.
     missing : list of str
-        What has to come before the call can start; ``xs[2]`` is an element of a list that is gathered.
+        What has to come before the call can start; ``xs[2]`` is an element of a list that is gathered,
+        ``more of xs`` elements of one of which nobody knows yet how many there are.
     stranded : bool
         What is missing can no longer come by itself.
     aside : str or None

@@ -14,6 +14,7 @@ from ec_jupyter.client.texts import shown as shown_row
 from ec_jupyter.errors import ArgumentsError, DeclarationError, ProcessorNotFoundError, WiringError, by_name, nearest
 from ec_jupyter.flow.options import shown
 from ec_jupyter.notebook.edits import Edit, Editor, Receipt
+from ec_jupyter.notebook.identity import being_defined
 from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.nodes import Node, Nodes
 from ec_jupyter.notebook.notes import note
@@ -72,12 +73,14 @@ class Wiring(Nodes, Lookup):
         >>> flow.socket(ec.ask("Approve?", choices=["yes", "no"]), name="approve")
         """
         if callable(task):
-            made = self.declare(task, name, **options)
+            with being_defined(task):
+                made = self.declare(task, name, **options)
             return made if isinstance(task, Unworked) else task
         name = name if task is None else task
 
         def declared(task: _F) -> _F:
-            self.declare(task, name, **options)
+            with being_defined(task):
+                self.declare(task, name, **options)
             return task
 
         return declared

@@ -33,6 +33,26 @@ def test_the_decorator_gives_the_function_itself(loaded: Any) -> None:
     assert loaded.run("list(ec.flow().sockets)") == ["named", "bare"]
 
 
+FACTORIAL = "def task(n): return 1 if n < 2 else n * task(n - 1)"
+
+
+@each_of(
+    ("cell", "expected"),
+    [
+        (f"@ec.socket\n{FACTORIAL}", 6),
+        # the former one is what the name stands for when the decorator is called
+        (f"def task(n): return 0\n@ec.socket(retries=1)\n{FACTORIAL}", 6),
+        (f"def made():\n  @ec.socket\n  {FACTORIAL}\nmade()", 6),
+        # no definition: the name stands for another by now
+        (f"{FACTORIAL}\nformer = task\ndef task(n): return 7\nec.socket(former, name='task')", 21),
+    ],
+)
+def test_a_function_that_calls_itself_is_a_task(loaded: Any, cell: str, expected: int) -> None:
+    loaded.run(cell)
+    assert loaded.run("ec.flow().submit('task', 3).result(60)") == expected
+    assert "stale" not in loaded.run("repr(ec.flow().status())")
+
+
 def test_every_option_of_the_magic_reaches_the_socket(loaded: Any) -> None:
     loaded.run(
         "%%ec_socket other -p maths --cpus 2 --threads 2 --retries 3 --backoff 0.5 --timeout 60 --memory 1000000000 "

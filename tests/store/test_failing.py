@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from ec_jupyter.client.texts import missing
 from ec_jupyter.errors import RequestNotFoundError
 from tests.crash.flowkit import facts, shown
 
@@ -33,6 +34,19 @@ def pieces(n):
 
 def list_broken(errors):
     raise TypeError(f"{len(errors)} errors")
+
+
+def test_elements_of_a_generator_that_failed_wait_for_more_of_their_list(flow):
+    def broken(n):
+        yield n
+        raise ValueError(n)
+
+    flow.socket(broken)
+    flow.socket(size, "total")
+    flow.plug("broken", "total.data", gather=True)
+    flow.submit("broken", n=3)
+    flow.drained()
+    assert [missing(row) for row in flow.waiting("total")] == [["more of data"]]
 
 
 def test_gathered_failures_reach_their_target_as_a_list_of_them_among_what_went_well(flow):
