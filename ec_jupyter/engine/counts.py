@@ -217,7 +217,9 @@ def delays(core: Core) -> Counter[int]:
 
 def leftover(core: Core) -> dict[str, int]:
     """What is left once nothing runs and nothing may start."""
-    arrived = sum(1 for _ in core.joins.all_waiting())
+    # a value that is held waits for no company
+    sockets = core.topology.sockets
+    arrived = sum(one.argument not in sockets[one.socket].hold for one in core.joins.all_waiting())
     failed = sum(c["failed"] for c in core.states.counts.values())
     asked = sum(core.dispatch.queued(s) for s in core.topology.asking)
     unworked = core.topology.unworked

@@ -106,11 +106,12 @@ class Calls(Queries):
                 return Request(self._flow, self._client.submit_one(binding.form, *packed), name)
         given = binding.bind(values, arguments)
         start = None if delay is None and at is None else self._start(delay, at, partial=partial)
+        key = None if id is None else checked_kind(id, "id", str)
         columns = {name: (value,) for name, value in given.items()}
         rank = priority_of(priority) if priority else 0
         submit = self._submit_as_fits if binding.bounded else self._submit
         told = None if callback is None else callback_of(callback)
-        return submit(name, columns, 1, id, partial=partial, at=start, priority=rank, callback=told)[0]
+        return submit(name, columns, 1, key, partial=partial, at=start, priority=rank, callback=told)[0]
 
     @staticmethod
     def _start(delay: Any, at: Any, *, partial: bool) -> float | None:

@@ -36,6 +36,15 @@ def list_broken(errors):
     raise TypeError(f"{len(errors)} errors")
 
 
+def test_a_value_that_is_held_for_later_calls_is_nothing_that_is_left(flow):
+    flow.socket(echo)
+    flow.socket(pair, "join", hold=["two"])
+    flow.plug("echo", "join.two")
+    for x in (1, 2):
+        flow.submit("echo", x=x)
+    assert (flow.drained()["waiting"], flow.waiting("join")) == (0, [])
+
+
 def test_elements_of_a_generator_that_failed_wait_for_more_of_their_list(flow):
     def broken(n):
         yield n
