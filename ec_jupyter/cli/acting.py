@@ -142,7 +142,7 @@ def _wait_for(client: Client, ids: Sequence[int], timeout: float | None, *, unpi
         if row["state"] == "done":
             row |= {"preview": {"text": repr(_loaded(client, row["id"]))}}
             row.pop("result", None)
-    show_rows(client.folder, rows, as_json)
+    show_rows(rows, as_json)
     if any(row["state"] != "done" for row in rows):
         raise SystemExit(UNDONE)
 

@@ -93,7 +93,7 @@ def requests(
 ) -> None:
     """The newest requests, oldest of them first; or those of the given numbers, with their results."""
     if ids:
-        show_rows(flow, [_row(flow, one) for one in ids], as_json)
+        show_rows([_row(flow, one) for one in ids], as_json)
         return
     asked = {"socket": socket, "state": state, "run": run, "limit": limit, "newest": True}
     with client_of(flow, start=False) as client:
@@ -109,7 +109,7 @@ def _row(flow: Path, request: int) -> dict[str, Any]:
         return outside.row(client, request)
 
 
-def show_rows(flow: Path, rows: list[dict[str, Any]], as_json: bool) -> None:
+def show_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     """Print requests with what they came to, and the tracebacks of those that failed."""
     texts = partial(shown, error=error_text, seconds=seconds_text)
     tell_rows(rows, _ONE, as_json=as_json, shown=lambda row: texts({**row, "result": _result(row)}))

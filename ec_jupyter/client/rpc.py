@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from itertools import count
 from typing import Any, overload
 
-from ec_jupyter.client.connection import Connection, EngineState
+from ec_jupyter.client.connection import Connection, EngineState, Owner
 from ec_jupyter.client.result_futures import ResultFutures, Row, ranges
 from ec_jupyter.client.transport import Question, Transport
 from ec_jupyter.client.waits import Deadline
@@ -28,7 +28,7 @@ LOOK_SECONDS = 0.1  # how long a mere look at a number that the engine has not t
 Push = Callable[[Header, list[bytes]], None]
 
 
-class Rpc:
+class Rpc(Owner):
     """The open questions of a client, however many engines it takes until they are answered."""
 
     name: str  # the flow's name
@@ -49,10 +49,6 @@ class Rpc:
             "ok": self._on_answer, "told": self._on_told, "accepted": self._on_accepted, "listed": self._on_listed,
             "error": self._on_error, "bye": self._on_bye, "results": self._on_results, "finished": self._on_results,
         }  # fmt: skip
-
-    def _dial(self) -> Transport:
-        """Connect to an engine and exchange hellos; blocks."""
-        raise NotImplementedError
 
     def _on_line(self, transport: Transport) -> None:
         """Tell a new engine of what was submitted."""

@@ -71,10 +71,7 @@ class FlowEditor(anywidget.AnyWidget):
         super().__init__(graph=self._drawn())
         self.on_msg(self._heard)
         self._life: EngineState | None = None
-        self._undo = [
-            self._client.listen("topology", self._topology_came),
-            self._client.listen("engine", self._engine_came),
-        ]
+        self._undo = [self._client.listen(kind, self._came) for kind in ("topology", "engine")]
         self._following: list[Callable[[], None]] = []
         _start("ec-editor", self._tell_on)
 
@@ -99,18 +96,15 @@ class FlowEditor(anywidget.AnyWidget):
         self._news.set()
 
     # -- what the engine says (on the client's thread) ------------------------------
-    def _topology_came(self, header: dict[str, Any], buffers: list[bytes]) -> None:
-        self._rewired = True
-        self._news.set()
-
-    def _engine_came(self, header: dict[str, Any], buffers: list[bytes]) -> None:
-        if header["state"] == "running":
-            # another engine: it may have been wired meanwhile, and its numbers are told anew
-            self._rewired = self._anew = True
-        self._news.set()
-
-    def _counts_came(self, header: dict[str, Any], buffers: list[bytes]) -> None:
-        self._numbers.pushed(header)
+    def _came(self, header: dict[str, Any], buffers: list[bytes]) -> None:
+        match header:
+            case {"k": "topology"}:
+                self._rewired = True
+            case {"k": "engine", "state": "running"}:
+                # another engine: it may have been wired meanwhile, and its numbers are told anew
+                self._rewired = self._anew = True
+            case {"k": "counts"}:
+                self._numbers.pushed(header)
         self._news.set()
 
     # -- what the page says (on whatever thread it comes) -----------------------------
@@ -206,7 +200,7 @@ class FlowEditor(anywidget.AnyWidget):
     def _follow(self) -> None:
         """Have the engine tell its numbers from now on, and what they are."""
         if not self._following:
-            self._following = [self._client.listen(kind, self._counts_came) for kind in ("counts", "picture")]
+            self._following = [self._client.listen(kind, self._came) for kind in ("counts", "picture")]
         self._ask()
 
     def _unfollow(self) -> None:
