@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from ec_jupyter.notebook.edits import Receipt
     from ec_jupyter.notebook.executor import ProcessorExecutor
     from ec_jupyter.notebook.flow import Flow
-    from ec_jupyter.notebook.lineage import Lineage, Story
     from ec_jupyter.notebook.loading import load
     from ec_jupyter.notebook.nodes import Agent, Node, Worker
     from ec_jupyter.notebook.notices import Notice
     from ec_jupyter.notebook.request import Request, Run
+    from ec_jupyter.notebook.tables import Lineage, Story
     from ec_jupyter.notebook.timing import Schedule
     from ec_jupyter.notebook.unworked import ask, sleep
     from ec_jupyter.notebook.views import Argument, Plug, Processor, Socket, SocketOptions, Task
@@ -143,7 +143,7 @@ _PLACES = {
     **dict.fromkeys(["Agent", "Node", "Worker"], "notebook.nodes"),
     **dict.fromkeys(["Argument", "Plug", "Processor", "Socket", "SocketOptions", "Task"], "notebook.views"),
     **dict.fromkeys(["Composition", "each", "funnel", "parallel", "pipeline"], "notebook.composition"),
-    **dict.fromkeys(["Lineage", "Story"], "notebook.lineage"),
+    **dict.fromkeys(["Lineage", "Story"], "notebook.tables"),
     **dict.fromkeys(["Request", "Run"], "notebook.request"),
     **dict.fromkeys(["RemoteFlow", "RemoteRequest", "connect"], "client.remote"),
     "EC": "notebook.config",

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ec_jupyter.client.launch import MOST_DEATHS
-from ec_jupyter.client.loop_reader import LoopReader
 from ec_jupyter.client.transport import Transport
-from ec_jupyter.client.waits import Deadline
+from ec_jupyter.client.waits import Deadline, LoopReader
 from ec_jupyter.errors import EcError, EngineLostError
 from ec_jupyter.wire import Header
 

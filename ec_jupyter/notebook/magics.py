@@ -19,9 +19,8 @@ from ec_jupyter.notebook.wiring_magics import WiringMagics, flow_magic, known_fl
 if TYPE_CHECKING:
     from ec_jupyter.notebook.editor import FlowEditor
     from ec_jupyter.notebook.flow import Flow
-    from ec_jupyter.notebook.lineage import Story
     from ec_jupyter.notebook.request import Request, Run
-    from ec_jupyter.notebook.tables import Report, Table
+    from ec_jupyter.notebook.tables import Report, Story, Table
 
 _what = argument(
     "what", nargs="?", help="number of a request, name of a socket, or a variable that holds a request or run"

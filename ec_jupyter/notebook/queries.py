@@ -17,11 +17,10 @@ from ec_jupyter.flow.options import checked_kind, number_of, word_of
 from ec_jupyter.flow.options import shown as shown_value
 from ec_jupyter.flow.states import SHOWN
 from ec_jupyter.nodes.current import rebuilt
-from ec_jupyter.notebook.lineage import Lineage, Story
 from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.parts import check_own
 from ec_jupyter.notebook.request import Request, Run
-from ec_jupyter.notebook.tables import Report, Table, Tree, log_lines, statistics
+from ec_jupyter.notebook.tables import Lineage, Report, Story, Table, Tree, log_lines, statistics
 from ec_jupyter.notebook.views import Socket
 from ec_jupyter.notebook.waiting import Question, Waiting
 from ec_jupyter.wire import unpacked

@@ -22,10 +22,9 @@ from ec_jupyter.client.waits import Deadline, awaited, until
 from ec_jupyter.errors import EcError
 from ec_jupyter.flow.states import ASKED, DELAYED, ENDED
 from ec_jupyter.model import REUSED
-from ec_jupyter.notebook.lineage import Lineage
 from ec_jupyter.notebook.outcome import INTERRUPTS, error_of, going_on, interrupted, overdue, value_of
 from ec_jupyter.notebook.parts import Part
-from ec_jupyter.notebook.tables import Table
+from ec_jupyter.notebook.tables import Lineage, Table
 from ec_jupyter.wire import Value, unpacked
 
 if TYPE_CHECKING:

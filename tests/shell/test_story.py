@@ -112,7 +112,7 @@ def test_lineage_is_a_picture_and_a_frame(told: Any, tmp_path: Any) -> None:
 
 
 def test_a_name_in_the_picture_is_text(told: Any) -> None:
-    from ec_jupyter.notebook.lineage import Lineage, Story
+    from ec_jupyter.notebook.tables import Lineage, Story
 
     wild = "<script>&\x00"
     row = {"id": 1, "socket": wild, "state": "done"}
