@@ -17,11 +17,11 @@ from ec_jupyter.engine import disk, open_lots
 from ec_jupyter.engine.address import connect, socket_path
 from ec_jupyter.engine.store import refuse_emptied
 from ec_jupyter.errors import FrameError, PythonMismatchError, StoreDamagedError
+from ec_jupyter.flow.states import SHOWN
 from ec_jupyter.wire import Header
 
 ANSWER_SECONDS = 1.0  # how long an engine that is busy may take before its flow is shown without live numbers
 READ_SECONDS = 2.0  # how long counting the requests of a stopped flow may take
-STATES = ("waiting", "queued", "delayed", "asked", "running", "done", "failed", "cancelled", "skipped")
 REQUEST = ("socket", "id", "state", "attempt", "created", "started", "finished", "seconds", "error")
 Row = dict[str, Any]
 
@@ -42,7 +42,7 @@ def ask(folder: Path) -> Header | None:
 
 def totals(sockets: Mapping[str, Mapping[str, Any]]) -> Row:
     """Requests by state, and values that wait for company, of all sockets together."""
-    sums = {state: sum(row.get(state, 0) for row in sockets.values()) for state in STATES}
+    sums = {state: sum(row.get(state, 0) for row in sockets.values()) for state in SHOWN}
     arrived = [row.get("arrived", 0) for row in sockets.values()]
     return {"counts": sums, "arrived": sum(sum(n.values()) if isinstance(n, Mapping) else n for n in arrived)}
 
@@ -63,7 +63,7 @@ def read(folder: Path) -> Row:
         nothing: Row = {"counts": None, "arrived": 0, "sockets": 0, "python": [], "notify": {}}
         return nothing | {"error": f"its database cannot be read: {error}"}
     return {
-        "counts": {state: states[state] for state in STATES},
+        "counts": {state: states[state] for state in SHOWN},
         "arrived": arrived,
         "sockets": len(pythons),
         "python": sorted(set(pythons)),

@@ -11,6 +11,7 @@ from typing import Any
 
 from ec_jupyter.client.source import described
 from ec_jupyter.flow.layout import CARD_ROW, Box, Card, Place, layout
+from ec_jupyter.flow.states import SHOWN
 
 ROW = CARD_ROW
 
@@ -21,9 +22,7 @@ _OPTIONS = (
 _TASK = ("version", "file", "signature", "stale", "generator", "parked")
 _PLUG = ("id", "source", "target", "argument", "on", "map", "gather", "when", "pick", "hops")
 _NODE = ("name", "cpus", "state", "host", "python", "version", "error", "note", "leaving")
-_NUMBERS = (
-    "waiting", "queued", "delayed", "asked", "running", "done", "failed", "cancelled", "skipped", "arrived", "lists",
-)  # fmt: skip
+_NUMBERS = (*SHOWN, "arrived", "lists")
 
 
 def graph(topology: Mapping[str, Any], flow: str) -> dict[str, Any]:

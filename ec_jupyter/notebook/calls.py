@@ -26,7 +26,7 @@ from ec_jupyter.notebook.notices import Notice, Notices
 from ec_jupyter.notebook.outcome import going_on, overdue
 from ec_jupyter.notebook.parts import Part, check_own
 from ec_jupyter.notebook.progress import Bar
-from ec_jupyter.notebook.queries import STATES, Queries
+from ec_jupyter.notebook.queries import COUNTS, Queries
 from ec_jupyter.notebook.request import Request, Run
 from ec_jupyter.notebook.tables import Report
 from ec_jupyter.notebook.views import Processor, Socket
@@ -488,7 +488,7 @@ class Calls(Queries):
         rows = status_rows(self._client.topology, counts)
         left_over = [row for row in rows if row["arrived"] or row["waiting"] or row["failed"] or row["note"]]
         said = ", ".join(f"{number} {word}" for word, number in facts.items())
-        return Report(facts, left_over, ["socket", *STATES, "note"], f"nothing is queued or running; {said}")
+        return Report(facts, left_over, ["socket", *COUNTS, "note"], f"nothing is queued or running; {said}")
 
 
 def _full(socket: str, made: int, calls: int) -> str:

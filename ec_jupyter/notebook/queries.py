@@ -15,7 +15,7 @@ from ec_jupyter.client.waits import Deadline
 from ec_jupyter.errors import ArgumentsError, RequestNotFoundError
 from ec_jupyter.flow.options import checked_kind, number_of, word_of
 from ec_jupyter.flow.options import shown as shown_value
-from ec_jupyter.flow.states import SHOWN
+from ec_jupyter.flow.states import SHOWN, STATES
 from ec_jupyter.nodes.current import rebuilt
 from ec_jupyter.notebook.lookup import Lookup
 from ec_jupyter.notebook.parts import check_own
@@ -28,7 +28,7 @@ from ec_jupyter.wire import unpacked
 if TYPE_CHECKING:
     from ec_jupyter.notebook.flow import Flow
 
-STATES = ("arrived", "waiting", "queued", "running", "done", "failed", "cancelled", "skipped")
+COUNTS = ("arrived", *STATES)
 """What a socket's counts tell: values that wait for company, then requests by state.
 
 Those that ask a person, or wait for their time, stand in the note of their socket.
@@ -166,7 +166,7 @@ class Queries(Lookup):
         and ``logs`` (all else), and in ``total``; None until those of a flow of very many have been counted.
         """
         counts, _ = self._client.ask("query", {"what": "counts"})
-        columns = ["socket", "processor", *STATES, "progress", "note"]
+        columns = ["socket", "processor", *COUNTS, "progress", "note"]
         return Report(counts, status_rows(self._client.topology, counts), columns, headline(counts))
 
     def statistics(
