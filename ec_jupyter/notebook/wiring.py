@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -434,8 +434,7 @@ class Wiring(Nodes, Lookup):
         self._editor.change("rename_group", name=name, to=to)
 
     # -- edits -----------------------------------------------------------------
-    @contextmanager
-    def edit(self, *, dry: bool = False) -> Iterator[Edit]:
+    def edit(self, *, dry: bool = False) -> AbstractContextManager[Edit]:
         """Make the changes inside one: all in force at the end of the block, or none if it raises.
 
         Parameters
@@ -450,8 +449,7 @@ class Wiring(Nodes, Lookup):
         >>> change.receipt
         dry run: 120 to 'clean', 80 of 'load' to nothing, 0 lost
         """
-        with self._editor.edit(dry=dry) as edit:
-            yield edit
+        return self._editor.edit(dry=dry)
 
     @property
     def receipt(self) -> Receipt | None:
