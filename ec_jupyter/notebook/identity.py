@@ -63,14 +63,14 @@ def captured_globals(function: FunctionType) -> dict[str, Any]:
 @contextmanager
 def being_defined(task: object) -> Iterator[None]:
     """Let a function that a decorator gets be found by its own name, as it is in a moment: it may call itself."""
-    name = getattr(task, "__name__", "")
-    if not isinstance(task, FunctionType) or not _is_bound_next(name):
+    function, name = inspect.unwrap(task) if callable(task) else task, getattr(task, "__name__", "")
+    if not isinstance(function, FunctionType) or not _is_bound_next(name):
         yield
         return
-    if name in task.__code__.co_freevars:
+    if name in function.__code__.co_freevars:
         # within another function
-        (task.__closure__ or ())[task.__code__.co_freevars.index(name)].cell_contents = task
-    space, before = task.__globals__, task.__globals__.get(name, MISSING)
+        (function.__closure__ or ())[function.__code__.co_freevars.index(name)].cell_contents = task
+    space, before = function.__globals__, function.__globals__.get(name, MISSING)
     space[name] = task
     try:
         yield

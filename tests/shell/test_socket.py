@@ -42,6 +42,7 @@ FACTORIAL = "def task(n): return 1 if n < 2 else n * task(n - 1)"
         (f"@ec.socket\n{FACTORIAL}", 6),
         # the former one is what the name stands for when the decorator is called
         (f"def task(n): return 0\n@ec.socket(retries=1)\n{FACTORIAL}", 6),
+        (f"import functools\n@ec.socket\n@functools.cache\n{FACTORIAL}", 6),
         (f"def made():\n  @ec.socket\n  {FACTORIAL}\nmade()", 6),
         # no definition: the name stands for another by now
         (f"{FACTORIAL}\nformer = task\ndef task(n): return 7\nec.socket(former, name='task')", 21),
