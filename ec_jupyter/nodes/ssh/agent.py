@@ -126,12 +126,10 @@ class RemoteAgent:
             self.recall([call.request for call in calls])
 
     def _send(self, name: str, calls: Sequence[Call]) -> None:
-        assert self._session.transport is not None
         for call in calls:
             self._calls.out[call.request].sent = True
-        self._uploads.send(self._session.transport, name, calls)
-        if self._uploads.full:
-            self._session.transport.send({"k": "drop", "f": self._uploads.surplus(self._calls.files())}, behind=True)
+        self._uploads.send(name, calls)
+        self._uploads.trim(self._calls.files)
 
     def _refused(self, calls: Sequence[Call], text: str) -> None:
         """A frame cannot hold these."""
@@ -198,12 +196,12 @@ class RemoteAgent:
 
     # what the session says
 
-    def up(self, header: Header) -> Header:
+    def up(self, transport: Transport, header: Header) -> Header:
         """The node is there."""
         cpus, files, blobs, boot = checked(header, cpus=int, files=list, blobs=list, boot=str)
         if not all(isinstance(one, list) and len(one) == 2 and type(one[1]) is int for one in files):
             raise FrameError("'welcome' has no proper 'files'")
-        self._uploads.reset([(file_name(name), size) for name, size in files], map(str, blobs))
+        self._uploads.begin(transport, [(file_name(name), size) for name, size in files], map(str, blobs))
         if boot != self._boot:
             self._boot = boot
             self._seen.clear()

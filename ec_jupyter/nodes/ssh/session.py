@@ -48,7 +48,7 @@ _STUBBORN = (HostKeyError, SshAuthError, PythonMismatchError)
 class Owner(Files, Protocol):
     """The owner of a session."""
 
-    def up(self, header: Header) -> Header:
+    def up(self, transport: Transport, header: Header) -> Header:
         """The node is connected; the header says what it has. Returns what it is to have."""
 
     def met(self) -> None:
@@ -262,7 +262,7 @@ class Session:
             return
         self.error, self.note = None, ""
         self._meet(boot, [str(one) for one in machine], left)
-        wanted = self._owner.up(header)
+        wanted = self._owner.up(transport, header)
         self._pinged = clock()
         self._set_fence()
         transport.live(self._beat)

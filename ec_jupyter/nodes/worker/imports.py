@@ -15,14 +15,8 @@ from typing import Any
 class Loader:
     """Runs one module whose source came from the engine."""
 
-    def __init__(self, package: bool, origin: str, source: bytes) -> None:
-        self.origin = origin
-        self._package = package
-        self._source = source
-
-    def is_package(self, fullname: str) -> bool:
-        """Whether it may have modules inside."""
-        return self._package
+    def __init__(self, origin: str, source: bytes) -> None:
+        self.origin, self._source = origin, source
 
     def get_source(self, fullname: str) -> str:
         """Its text, for tracebacks."""
@@ -63,7 +57,7 @@ class Finder:
         if package:
             self._packages.add(fullname)
         # no subclass of an abstract one: those come with much else that a worker would import as it starts
-        loader: Any = Loader(package, origin, source)
+        loader: Any = Loader(origin, source)
         return spec_from_loader(fullname, loader, origin=origin, is_package=package)
 
 
