@@ -268,7 +268,8 @@ def _retry(client: Client, args: Fields) -> Fields:
 def _chosen(args: Fields) -> Fields:
     if args.get("ids") is not None:
         return {"ids": [int(one) for one in args["ids"]]}
-    return {"socket": args["socket"]}
+    word = "socket" if args.get("run") is None else "run"
+    return {word: args[word]}
 
 
 # -- what waits ----------------------------------------------------------------
