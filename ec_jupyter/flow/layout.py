@@ -454,7 +454,7 @@ def _box(card: Card, place: Place) -> Box:
 
 
 def _pulled(graph: _Graph, name: str, places: Mapping[str, Place], fields: Mapping[str, Box]) -> list[Place]:
-    """Where a card would be if all were free: beside its links, or below its group's shortest column or right of it."""
+    """Where a card would be if all were free."""
     cards, card = graph.cards, graph.cards[name]
     before = [n for n in graph.before[name] if n in places]
     after = [n for n in graph.after[name] if n in places]
@@ -462,20 +462,25 @@ def _pulled(graph: _Graph, name: str, places: Mapping[str, Place], fields: Mappi
         x = max(places[n][0] + cards[n].width for n in before) + COLUMN_GAP
     elif after:
         x = min(places[n][0] for n in after) - COLUMN_GAP - card.width
-    elif card.group in fields:
-        left, top, width, _ = fields[card.group]
-        ends: dict[float, float] = {}
-        for other, (x, y) in places.items():
-            if cards[other].group == card.group:
-                ends[x] = max(ends.get(x, y), y + cards[other].height)
-        end, x = min((end, x) for x, end in ends.items())
-        return [(x, end + ROW_GAP), (left + width - SIDE + COLUMN_GAP, top + HEAD)]
     else:
-        left, top, width, height = reduce(_union, fields.values())
-        return [(left + SIDE, top + height + GROUP_GAP + HEAD), (left + width + COLUMN_GAP - SIDE, top + HEAD)]
+        return _unlinked(graph, card, places, fields)
     near = before or after
     middle = sum(places[n][1] + cards[n].height / 2 for n in near) / len(near)
     return [(float(round(x)), float(round(middle - card.height / 2)))]
+
+
+def _unlinked(graph: _Graph, card: Card, places: Mapping[str, Place], fields: Mapping[str, Box]) -> list[Place]:
+    """The same of a card without links: below its group's shortest column or right of it, or of all groups."""
+    if card.group not in fields:
+        left, top, width, height = reduce(_union, fields.values())
+        return [(left + SIDE, top + height + GROUP_GAP + HEAD), (left + width + COLUMN_GAP - SIDE, top + HEAD)]
+    left, top, width, _ = fields[card.group]
+    ends: dict[float, float] = {}
+    for other, (x, y) in places.items():
+        if graph.cards[other].group == card.group:
+            ends[x] = max(ends.get(x, y), y + graph.cards[other].height)
+    end, x = min((end, x) for x, end in ends.items())
+    return [(x, end + ROW_GAP), (left + width - SIDE + COLUMN_GAP, top + HEAD)]
 
 
 def _spans(card: Card, x: float, taken: Iterable[Box]) -> Iterator[tuple[float, float]]:
