@@ -31,7 +31,7 @@ STEP_PAGES = 500  # given back at once
 WHOLE_BYTES = 16 << 20  # an older database with no more content than this is written anew at once, in some 0.1 s
 ROOM_BYTES = 1 << 16  # on a disk with less, the shared memory beside a database cannot be made
 _MEMORY = ("SQLITE_IOERR_NOMEM", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_MMAP")
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}
+_NETWORK = {"nfs", "nfs4", "afs", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}
 
 
 class Store(Rows):
