@@ -43,6 +43,10 @@ def test_plug_let_go_over_nothing_makes_a_cell_in_the_notebook_that_is_plugged_o
     expect(picture.plug("count double value result")).to_be_attached()
     where = picture.flow("graph.sockets.double.box")
     assert [round(n) for n in where[:2]] == picture.asked("edit")[-1]["changes"][0]["positions"]["double"]
+    # all of it is seen
+    card, canvas = picture.card("double").bounding_box(), picture.canvas.bounding_box()
+    assert card["x"] + card["width"] <= canvas["x"] + canvas["width"]
+    assert card["y"] + card["height"] <= canvas["y"] + canvas["height"]
     # its place and its plug are one step of undo
     picture.button("Undo").click()
     expect(picture.plug("count double value result")).to_have_count(0)

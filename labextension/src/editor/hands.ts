@@ -7,7 +7,7 @@ import { menu, offer } from './canvasMenu';
 import { edit } from './edits';
 import { canvasKey, placeAt } from './keys';
 import { dropped, droppedOnCard, portOf } from './plugging';
-import { cardId, processorAt, moved, sceneNodes, type PlugEdge, type SceneNode } from './scene';
+import { CARD, cardId, processorAt, moved, sceneNodes, type PlugEdge, type SceneNode } from './scene';
 import type { Detail, Store } from './store';
 import { keyOf, verdict } from './wiring';
 
@@ -121,8 +121,19 @@ function looked(store: Store, flow: Flow): Hands {
 }
 
 function offerAt(store: Store, flow: Flow, at: { x: number; y: number }, source: string | null = null): void {
-  const spot = flow.screenToFlowPosition(at);
-  offer(store, at, spot, store.graph && processorAt(flow.getNodes(), store.graph, spot, []), source);
+  const processor = store.graph && processorAt(flow.getNodes(), store.graph, flow.screenToFlowPosition(at), []);
+  offer(store, at, flow.screenToFlowPosition(inSight(store, at, flow.getZoom())), processor, source);
+}
+
+/** As far from the edges of the picture that a new card there is seen whole. */
+function inSight(store: Store, { x, y }: { x: number; y: number }, zoom: number): { x: number; y: number } {
+  const box = store.box?.querySelector('.ec-canvas')?.getBoundingClientRect();
+  if (!box) return { x, y };
+  const [right, bottom] = [
+    box.right - (CARD.width + 40) * zoom,
+    box.bottom - (CARD.head + CARD.row + CARD.value + CARD.foot + 40) * zoom
+  ];
+  return { x: Math.max(box.left, Math.min(x, right)), y: Math.max(box.top, Math.min(y, bottom)) };
 }
 
 /** What is to be read keeps its size on screen, in steps: else each frame of a zoom would lay out every card anew. */

@@ -46,9 +46,9 @@ export class RowView {
     const buttons = element(
       'span',
       { class: 'ec-panel-buttons' },
-      this._form.opener,
       button('Open', `Open flow ${row.path}`, () => actions.open(key)),
       this._life,
+      this._form.opener,
       more
     );
     const head = element('div', { class: 'ec-panel-head' }, this._name, this._size, this._state);

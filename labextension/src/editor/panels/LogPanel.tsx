@@ -194,7 +194,7 @@ function Scroll({ known, following, follow, looking, go, level }: ScrollProps): 
           {following ? 'Pause' : 'Follow'}
         </button>
         <span className="ec-muted" role="status">
-          {following ? `${lines.length} lines, newest below` : 'Paused while you read'}
+          {following ? `${lines.length} ${lines.length === 1 ? 'line' : 'lines'}, newest below` : 'Paused while you read'}
         </span>
       </div>
     </>
