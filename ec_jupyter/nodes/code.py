@@ -11,10 +11,10 @@ import io
 import linecache
 import sys
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import CodeType, FunctionType
-from typing import Any
+from types import CodeType, FunctionType, resolve_bases
+from typing import Any, NewType
 
 import cloudpickle
 
@@ -42,13 +42,20 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """As cloudpickle, which makes a class without its slots: what they hold would not load where it has them."""
         if not isinstance(obj, (type, FunctionType)):
             return NotImplemented  # as cloudpickle says of them; asked of every object, so it is not called for that
+        if (registry := registered(obj)) is not None and not by_reference(obj):
+            return dispatching_anew, (registry,)
         reduced = super().reducer_override(obj)
-        slots = vars(obj).get("__slots__")
-        # empty ones hold nothing, and a named tuple bears no others
-        if not isinstance(reduced, tuple) or not slots or isinstance(obj, enum.EnumMeta):
-            return reduced
+        if not isinstance(reduced, tuple) or len(reduced) == 2 or isinstance(obj, (FunctionType, enum.EnumMeta)):
+            return reduced  # 2: one that Python has, without a name by which it could be imported
         make, (kind, name, bases, body, *rest), *state = reduced
-        return make, (kind, name, bases, {**body, "__slots__": slots}, *rest), *state
+        body = dict(body)
+        if obj.__qualname__ != name:
+            body["__qualname__"] = obj.__qualname__
+        if slots := vars(obj).get("__slots__"):
+            # empty ones hold nothing, and a named tuple bears no others
+            body["__slots__"] = slots
+        parts = kind, name, bases, body, *rest
+        return (class_anew, (make, *parts), *state) if _hooked(bases) else (make, parts, *state)
 
     def _code(self, code: CodeType) -> Any:
         return named, (_Nameless(code), *self.origin(code))
@@ -86,7 +93,70 @@ def cached_anew(function: Callable[..., Any], maxsize: int | None, typed: bool) 
     return functools.lru_cache(maxsize, typed)(function)
 
 
-REDUCERS: dict[type, Callable[[Any], Any]] = {functools._lru_cache_wrapper: _cached}
+_DISPATCHES = vars(functools.singledispatch(lambda _: None))["register"].__code__
+
+
+def registered(function: object) -> dict[type, Any] | None:
+    """The functions by type among which one under ``functools.singledispatch`` chooses; None of any other."""
+    register = vars(function).get("register") if isinstance(function, FunctionType) else None
+    if isinstance(register, FunctionType) and register.__code__ is _DISPATCHES:
+        return dict(vars(function)["registry"])
+    return None
+
+
+def dispatching_anew(registry: Mapping[type, Any]) -> Any:
+    """A function that chooses among these; what it has chosen so far, which cannot travel, it finds again."""
+    function = functools.singledispatch(registry[object])
+    for kind, chosen in registry.items():
+        function.register(kind, chosen)
+    return function
+
+
+def _hooked(bases: tuple[type, ...]) -> list[type]:
+    """Those of the bases, and theirs, that travel by value and do something to each new class."""
+    every = dict.fromkeys(kind for base in resolve_bases(bases) for kind in base.__mro__)
+    return [kind for kind in every if "__init_subclass__" in vars(kind) and not by_reference(kind)]
+
+
+def class_anew(make: Callable[..., type], kind: type, name: str, bases: tuple[type, ...], *rest: Any) -> type:
+    """A class without what its bases do to new ones: what came of that where it was defined has travelled with it."""
+    hooks = [(base, vars(base)["__init_subclass__"]) for base in _hooked(bases)]
+    for base, _ in hooks:
+        base.__init_subclass__ = classmethod(lambda cls, **_: None)  # type: ignore[method-assign, assignment]
+    try:
+        return make(kind, name, bases, *rest)
+    finally:
+        for base, hook in hooks:
+            base.__init_subclass__ = hook  # type: ignore[method-assign]
+
+
+class Unmade:
+    """Stands for an exception, and loads as that one without a call of its class, which may take other arguments."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return raised_anew, (type(self._error), self._error.args), vars(self._error)
+
+
+def raised_anew(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """An exception with these arguments, for which its class is not asked."""
+    return kind.__new__(kind, *args)
+
+
+def _new_type(kind: Any) -> Any:
+    if by_reference(kind):
+        return kind.__reduce__()
+    return NewType, (kind.__name__, kind.__supertype__), {"__module__": kind.__module__}
+
+
+REDUCERS: dict[type, Callable[[Any], Any]] = {
+    functools._lru_cache_wrapper: _cached,
+    # before Python 3.12 it has a lock
+    functools.cached_property: lambda made: (functools.cached_property, (made.func,), {"attrname": made.attrname}),
+    NewType: _new_type,
+}
 """How what cloudpickle would take for importable travels."""
 
 

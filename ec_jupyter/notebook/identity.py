@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import cloudpickle
 
 from ec_jupyter.client.source import is_ours
-from ec_jupyter.nodes.code import REDUCERS, by_reference
+from ec_jupyter.nodes.code import REDUCERS, by_reference, registered
 
 _OURS = str(Path(__file__).parents[1])
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
@@ -114,6 +114,8 @@ def _parts(value: Any) -> Iterable[Any]:
         return ()
     if isinstance(value, (FunctionType, type)) and by_reference(value):
         return ()
+    if (registry := registered(value)) is not None:
+        return [*registry, *registry.values()]
     if isinstance(value, FunctionType):
         return [*enclosed(value).values(), *captured_globals(value).values()]
     if isinstance(value, type):
@@ -185,6 +187,8 @@ class _Digest:
         if by_reference(value):
             # its text too: a module beside the notebook may have changed and been loaded anew
             return _hash("import", value.__module__, value.__qualname__, self._code(value.__code__))
+        if (registry := registered(value)) is not None:
+            return _hash("dispatch", self.of(registry))
         cells = enclosed(value)
         taken = {name: found for name, found in captured_globals(value).items() if found is not MISSING}
         extra = {name: part for name, part in vars(value).items() if name != "__wrapped__"}
@@ -228,6 +232,8 @@ class _Digest:
         (MethodType, lambda self, value: _hash("method", self.of(value.__func__), self.of(value.__self__))),
         (functools.partial, lambda self, v: _hash("partial", *map(self.of, (v.func, v.args, v.keywords)))),
         ((staticmethod, classmethod), lambda self, value: _hash(type(value).__name__, self.of(value.__func__))),
+        # by the pickle each would be another one
+        (TypeVar, lambda self, v: _hash("variable", v.__name__, *map(self.of, (v.__constraints__, v.__bound__)))),
         (property, lambda self, value: _hash("property", *map(self.of, (value.fget, value.fset, value.fdel)))),
     )
     _EXACT: Final[dict[type, Callable[[Any, Any], str]]] = {

@@ -31,7 +31,7 @@ from ec_jupyter.nodes.worker.invoke import InOrder
 from ec_jupyter.notebook.edits import Edit
 from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
 from ec_jupyter.notebook.modules import surroundings
-from ec_jupyter.notebook.signatures import Given, outputs, signature, tells_arguments
+from ec_jupyter.notebook.signatures import Given, outputs, signature, takes_names
 from ec_jupyter.notebook.unworked import Unworked
 from ec_jupyter.notebook.written import written
 
@@ -65,8 +65,9 @@ def ship(task: Callable[..., Any], name: str, given: Given = None, beside: Path 
         raise DeclarationError(f"the task of socket {name!r} is of type {type(task).__name__}, which cannot be called")
     parameters = signature(task, name, given)
     taken = captured(task)
-    tells = given is None and tells_arguments(task)
-    whole = task if tells else InOrder(task, tuple(p["name"] for p in parameters))
+    by_name = given is None and takes_names(task)
+    ordered = (p["name"] for p in parameters if not p["kind"].startswith("VAR_"))
+    whole = task if by_name else InOrder(task, tuple(ordered))
     around = surroundings(task, beside)
     blob = pickled(whole, name, taken)
     if around != PLAIN:

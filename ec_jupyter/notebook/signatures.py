@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import Any
 
 from ec_jupyter.errors import DeclarationError
+from ec_jupyter.nodes.code import registered
 from ec_jupyter.nodes.current import out
 from ec_jupyter.notebook.identity import enclosed
 from ec_jupyter.notebook.written import CannotWriteError, source_of
@@ -66,6 +67,18 @@ def tells_arguments(task: Callable[..., Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def takes_names(task: Callable[..., Any]) -> bool:
+    """Whether `task` takes its arguments by the names it tells: a wrapper tells those of what it wraps."""
+    if not tells_arguments(task) or registered(task) is not None:
+        return False
+    if not hasattr(task, "__wrapped__") or isinstance(task, functools._lru_cache_wrapper):
+        return True
+    own = inspect.signature(task, follow_wrapped=False).parameters
+    told = inspect.signature(task).parameters.values()
+    named = {p.name for p in told if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return named <= own.keys() or any(p.kind is p.VAR_KEYWORD for p in own.values())
 
 
 def _read(task: Callable[..., Any], name: str) -> inspect.Signature:

@@ -24,6 +24,16 @@ pytestmark = pytest.mark.every_node
 class Picky(Exception):
     def __init__(self, code, text):
         super().__init__(f"{code}: {text}")
+        self.code = code
+
+
+def chatty():
+    class Picky(Exception):
+        def __init__(self, code, text="two arguments"):
+            super().__init__(f"{code}: {text}")
+            self.code = code
+
+    raise Picky(4)
 
 
 class Held(Exception):
@@ -101,7 +111,12 @@ async def test_exception_travels_if_it_survives_the_way_and_only_then(rig: Rig, 
     outcome = await rig.run(single, rig.call(divide, {"x": 0}))
     assert outcome.exception is not None
     assert isinstance(load(outcome.exception, rig.values), ZeroDivisionError)
-    for function in (picky, held, left):
+    for function in (picky, chatty):
+        outcome = await rig.run(single, rig.call(function))
+        assert outcome.exception is not None
+        error = load(outcome.exception, rig.values)
+        assert (type(error).__name__, error.args, vars(error)) == ("Picky", ("4: two arguments",), {"code": 4})
+    for function in (held, left):
         outcome = await rig.run(single, rig.call(function))
         assert outcome.exception is None
 

@@ -50,6 +50,51 @@ KINDS = {
         1,
         4,
     ),
+    "dispatched by type": (
+        "import functools\n@functools.singledispatch\ndef task(x): return k\n"
+        "@task.register\ndef _(x: int): return x + k\n"
+        "@task.register(list)\ndef _(x): return [task(one) for one in x]\ntask(None)",
+        [1, "a"],
+        [4, 3],
+    ),
+    "method dispatched by type": (
+        "import functools\nclass C:\n @functools.singledispatchmethod\n def f(self, x): return 0\n"
+        " @f.register\n def _(self, x: int): return x + k\ntask = lambda x: C().f(x)",
+        1,
+        4,
+    ),
+    "with a property that is cached": (
+        "import functools\nclass C:\n @functools.cached_property\n def f(self): return k\n"
+        "c = C()\ndef task(x): return c.f + x",
+        1,
+        4,
+    ),
+    "with a type that is another by name": (
+        "import typing\nU = typing.NewType('U', int)\ndef task(x: U) -> U: return U(x + k)",
+        1,
+        4,
+    ),
+    "with classes that their base keeps": (
+        "kept = {}\nclass B:\n def __init_subclass__(cls, *, key): kept.setdefault(key, []).append(cls)\n"
+        "class C(B, key='c'):\n n = k\n"
+        "def task(x): return kept == {'c': [C]} and x + C.n",
+        1,
+        4,
+    ),
+    "with a generic base that looks at its classes": (
+        "import typing\nT = typing.TypeVar('T')\n"
+        "class B(typing.Generic[T]):\n"
+        " def __init_subclass__(cls, *, key, **more):\n  super().__init_subclass__(**more)\n  cls.key = key\n"
+        "class C(B[int], key=k): pass\ndef task(x): return x + C.key",
+        1,
+        4,
+    ),
+    "with a data class within another": (
+        "from dataclasses import dataclass\n"
+        "class A:\n @dataclass\n class B:\n  x: int\ndef task(x): return repr(A.B(x + k))",
+        1,
+        "A.B(x=4)",
+    ),
 }
 
 
@@ -61,7 +106,8 @@ def test_every_kind_of_callable_travels_and_keeps_its_meaning(shell: Any, kind: 
     shipment = ship(shell.names["task"], "task")
     call = (
         "import sys; from ec_jupyter.nodes.surroundings import opened; "
-        "print(opened(sys.stdin.buffer.read())[0]({0!r}) == {1!r})"
+        "from ec_jupyter.nodes.worker.invoke import Task; "
+        "print(Task(*opened(sys.stdin.buffer.read())).function({0!r}) == {1!r})"
     )
     done = subprocess.run(
         [sys.executable, "-c", call.format(given, expected)], input=shipment.blob, capture_output=True, check=True

@@ -54,6 +54,16 @@ def test_a_function_that_calls_itself_is_a_task(loaded: Any, cell: str, expected
     assert "stale" not in loaded.run("repr(ec.flow().status())")
 
 
+WRAPPED = "import functools\ndef {0}(f):\n  @functools.wraps(f)\n  def inner({1}): return f({1})\n  return inner\n"
+
+
+@each_of("taken", ["*values", "value", "*a, **k"])
+def test_a_wrapper_that_names_its_arguments_otherwise_gets_them_in_order(loaded: Any, taken: str) -> None:
+    loaded.run(f"{WRAPPED.format('same', taken)}@ec.socket\n@same\ndef task(x): return x + 1")
+    assert loaded.run("ec.flow().submit('task', 3).result(60)") == 4
+    assert loaded.run("ec.flow().submit('task', x=3).result(60)") == 4
+
+
 def test_every_option_of_the_magic_reaches_the_socket(loaded: Any) -> None:
     loaded.run(
         "%%ec_socket other -p maths --cpus 2 --threads 2 --retries 3 --backoff 0.5 --timeout 60 --memory 1000000000 "

@@ -9,11 +9,13 @@ import pickle
 import traceback
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any
 
 from ec_jupyter.errors import StoreDamagedError, TaskNotPicklableError
+from ec_jupyter.nodes.code import Unmade
 from ec_jupyter.nodes.current import SKIP, rebuilt
 from ec_jupyter.nodes.surroundings import PLAIN, Place, Surroundings, opened
 from ec_jupyter.nodes.values import dump, load, small
@@ -359,12 +361,14 @@ class Invocation:
         """The pickled exception, where it survives the way there and back."""
         if not isinstance(error, Exception) or isinstance(error, RouteError):
             return None  # whoever loads a SystemExit or KeyboardInterrupt and raises it ends itself
-        try:
-            value = self._dump(error, call, "exception")
-            again = load(value, self._folder)
-        except Exception:  # noqa: BLE001 - the user's code
-            return None  # the text tells it all; the object is an extra
-        return value if type(again).__name__ == type(error).__name__ else None
+        for form in (error, Unmade(error)):
+            # the text tells it all; the object is an extra
+            with suppress(Exception):  # the user's code
+                value = self._dump(form, call, "exception")
+                again = load(value, self._folder)
+                if (type(again).__name__, _message(again)) == (type(error).__name__, _message(error)):
+                    return value
+        return None
 
 
 def _not_loaded(value: Packed, name: str, call: Call, error: Exception) -> Exception:
