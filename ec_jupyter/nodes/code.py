@@ -44,18 +44,22 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return NotImplemented  # as cloudpickle says of them; asked of every object, so it is not called for that
         if (registry := registered(obj)) is not None and not by_reference(obj):
             return dispatching_anew, (registry,)
+        if isinstance(obj, type):
+            _recognise(obj)
         reduced = super().reducer_override(obj)
-        if not isinstance(reduced, tuple) or len(reduced) == 2 or isinstance(obj, (FunctionType, enum.EnumMeta)):
+        if not isinstance(reduced, tuple) or len(reduced) == 2 or isinstance(obj, FunctionType):
             return reduced  # 2: one that Python has, without a name by which it could be imported
-        make, (kind, name, bases, body, *rest), *state = reduced
-        body = dict(body)
-        if obj.__qualname__ != name:
-            body["__qualname__"] = obj.__qualname__
-        if slots := vars(obj).get("__slots__"):
-            # empty ones hold nothing, and a named tuple bears no others
-            body["__slots__"] = slots
-        parts = kind, name, bases, body, *rest
-        return (class_anew, (make, *parts), *state) if _hooked(bases) else (make, parts, *state)
+        make, parts, *state = reduced
+        if not isinstance(obj, enum.EnumMeta):
+            kind, name, bases, body, *rest = parts
+            body = dict(body)
+            if obj.__qualname__ != name:
+                body["__qualname__"] = obj.__qualname__
+            if slots := vars(obj).get("__slots__"):
+                # empty ones hold nothing, and a named tuple bears no others
+                body["__slots__"] = slots
+            parts = kind, name, bases, body, *rest
+        return class_anew, (obj.__qualname__, make, *parts), *state[:-1], class_filled
 
     def _code(self, code: CodeType) -> Any:
         return named, (_Nameless(code), *self.origin(code))
@@ -118,16 +122,53 @@ def _hooked(bases: tuple[type, ...]) -> list[type]:
     return [kind for kind in every if "__init_subclass__" in vars(kind) and not by_reference(kind)]
 
 
-def class_anew(make: Callable[..., type], kind: type, name: str, bases: tuple[type, ...], *rest: Any) -> type:
-    """A class without what its bases do to new ones: what came of that where it was defined has travelled with it."""
+def class_anew(place: str, make: Callable[..., type], *parts: Any) -> type:
+    """A class as it arrives: the notebook's own where it is that, and without what its bases do to new ones.
+
+    What came of that where it was defined has travelled with it.
+    """
+    _recognise(_in_notebook(place))
+    bases = next(part for part in parts if isinstance(part, tuple))
     hooks = [(base, vars(base)["__init_subclass__"]) for base in _hooked(bases)]
     for base, _ in hooks:
         base.__init_subclass__ = classmethod(lambda cls, **_: None)  # type: ignore[method-assign, assignment]
     try:
-        return make(kind, name, bases, *rest)
+        return make(*parts)
     finally:
         for base, hook in hooks:
             base.__init_subclass__ = hook  # type: ignore[method-assign]
+
+
+def class_filled(kind: type, state: Any) -> type:
+    """A class with all that it has; the notebook's own has it, and may have changed it since."""
+    if Classes.identity is None or _in_notebook(kind.__qualname__) is not kind:
+        cloudpickle.cloudpickle._class_setstate(kind, state)
+    return kind
+
+
+class Classes:
+    """How the process that has the notebook knows its classes: by what they are, so the next one knows them too."""
+
+    identity: Callable[[type], str] | None = None  # None: this process has no notebook
+
+
+def _recognise(kind: Any) -> None:
+    """Let what is of a class of the notebook be of it where it comes back, after the cell or kernel has run again."""
+    identity, known = Classes.identity, cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS
+    if identity is None or not isinstance(kind, type) or kind.__module__ != "__main__" or kind in known:
+        return
+    if _in_notebook(kind.__qualname__) is not kind:
+        return  # made by a function: there may be others that are alike
+    known[kind] = name = f"{kind.__qualname__} {identity(kind)}"
+    cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID[name] = kind
+
+
+def _in_notebook(place: str) -> Any:
+    """What the notebook has by that name."""
+    found: Any = sys.modules["__main__"]
+    for part in place.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 class Unmade:

@@ -208,7 +208,10 @@ def any_cloudpickle(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_code_keeps_its_file_name_whatever_the_pickler_does_to_it(shell: Any, tmp_path: Any) -> None:
     shell.run("class P:\n def m(self): return 1")
     shell.run("def f(): return P().m.__code__.co_filename, P()")
-    function = opened(ship(shell.names["f"], "f").blob)[0]
+    blob = ship(shell.names["f"], "f").blob
+    # the notebook's own class would stay as it is
+    del shell.names["P"]
+    function = opened(blob)[0]
     assert function.__code__.co_filename == "<socket f>"
     assert function()[0] == "<cell of m>"
     again = load(dump(function()[1], tmp_path, "value"), tmp_path)
@@ -319,6 +322,43 @@ def test_an_object_of_a_notebook_class_that_came_back_does_not_change_the_task(s
     # it has the class by value, under the name it travelled by, and changes that class here
     pickle.loads(by(opened(first.blob)[0]()))
     assert ship(shell.names["f"], "f").record["identity"] == first.record["identity"]
+
+
+CLASSES = {
+    "class": "class P:\n n = 0\n def m(self): return k\np = P()",
+    "data class": "import dataclasses\n@dataclasses.dataclass(slots=True)\nclass P:\n x: int = 2\np = P()",
+    "member of an enum": "import enum\nclass P(enum.Enum):\n A = 2\np = P.A",
+    "error": "class P(Exception):\n def m(self): return k\np = P(2)",
+    "generic": "import typing\nT = typing.TypeVar('T')\nclass P(typing.Generic[T]):\n def m(self): return k\np = P()",
+    "named tuple": "import collections\nP = collections.namedtuple('P', 'x y')\np = P(k, 2)",
+}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_object_is_of_the_class_of_the_notebook_after_its_cell_or_the_kernel_has_run_again(
+    shell: Any, kind: str
+) -> None:
+    cell = f"k = 2\n{CLASSES[kind]}"
+    code = (
+        "import sys; from tests.conftest import Shell; import ec_jupyter.notebook.identity; "
+        f"from ec_jupyter.nodes.code import by_value; s = Shell(); s.run({cell!r}); "
+        "sys.stdout.buffer.write(b'--' + by_value(s.names['p']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.partition(b"--")[2]
+    for _ in "12":
+        shell.run(cell)
+        assert type(pickle.loads(done)) is shell.names["P"]
+        # what is set on it stays
+        shell.names["P"].k = 1
+        assert pickle.loads(done).k == 1
+    shell.run(cell.replace("2", "3"))
+    assert (type(pickle.loads(done)) is shell.names["P"]) == (kind == "named tuple")
+
+
+def test_classes_that_a_function_makes_alike_stay_two(shell: Any) -> None:
+    shell.run("def make():\n class P: pass\n return P\na, b = make(), make()")
+    first, second = pickle.loads(cloudpickle.dumps((shell.names["a"](), shell.names["b"]())))
+    assert type(first) is shell.names["a"] is not type(second)
 
 
 @pytest.mark.parametrize("slots", ["'x'", "('x', '__y')", "('x', '__dict__')"])
