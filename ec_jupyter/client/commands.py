@@ -277,7 +277,7 @@ _WHERE = ("party", "run", "tag", "element")
 
 
 def _waiting(client: Client, args: Fields) -> Fields:
-    asked = {"what": "waiting", "socket": args.get("socket"), "limit": args.get("limit") or 1000}
+    asked = {"what": "waiting", "limit": 1000, **_given(args, "socket", "limit")}
     return {"rows": client.ask("query", asked)[0]["rows"]}
 
 
@@ -325,7 +325,7 @@ def respond(client: Client, request: int, said: Any, who: str | None, *, by: str
 
 # -- looking -------------------------------------------------------------------
 _ASKED = ("arrival", "request", "argument", "result", "json", "socket", "rich", "element")
-_REQUESTS = ("socket", "state", "run", "ids", "by", "newest", "before", "after", "met")
+_REQUESTS = ("socket", "state", "run", "ids", "by", "newest", "before", "after", "met", "limit")
 _TOLD = ("text", "type", "size", "json", "request", "element", "elements")
 
 
@@ -348,7 +348,7 @@ def _find_value(client: Client, args: Fields) -> Fields:
 
 
 def _requests(client: Client, args: Fields) -> Fields:
-    asked = {"what": "requests", **_given(args, *_REQUESTS), "limit": args.get("limit") or 100}
+    asked = {"what": "requests", "limit": 100, **_given(args, *_REQUESTS)}
     reply, _ = client.ask("query", asked)
     return {"rows": unpacked(reply)}
 

@@ -12,7 +12,7 @@ from typing import Any
 from ec_jupyter.errors import DeclarationError
 
 # where a traceback of a worker is in the cell of the task
-OWN_LINE = re.compile(r'^  File "<socket [^"]+>", line (\d+), in \S+$', re.MULTILINE)
+OWN_LINE = re.compile(r'^(?:  \| )?  File "<socket [^"]+>", line (\d+), in \S+$', re.MULTILINE)
 
 
 _OPTION = re.compile(r"(?<![\w.])([a-z]+)=(True\b)?(?=[\s,;:]|$)")
@@ -144,7 +144,8 @@ def skipped_text(row: Mapping[str, Any]) -> str:
 
 
 def _node_text(node: dict[str, Any]) -> str:
-    text = f"{node['name']}: {node.get('used', 0)} of {node['cpus']} CPUs in use" if node["cpus"] else node["name"]
+    lends = f"{node.get('used', 0)} of {node['cpus']} CPUs in use" if node["cpus"] else node.get("note")
+    text = f"{node['name']}: {lends}" if lends else node["name"]
     if node.get("others"):
         text += f", {node['others']} by your other flows"
     state = node.get("state", "up")

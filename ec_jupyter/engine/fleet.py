@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import partial
 from typing import Any, cast
 
 from ec_jupyter.engine import failures, records
@@ -61,7 +62,7 @@ class Fleet:
         self.locator = ValueLocator(core, self.members, clock)
         self.bounds, self.cache = Bounds(core), Cache(core)
         self.starts = Starts(core, self.members, self.locator, quarantine, clock, self.bounds, self.cache)
-        self.prompts = LoginPrompts(self.members)
+        self.prompts = LoginPrompts(self.members, lambda: core.topology.nodes)
         self.core.reachable, self.core.stop, self.core.miss = self._reachable, self.cancel, self.locator.miss
         self.core.attempted = self.cache.ended
         self._home, self._opener, self._local = home, opener, local
@@ -129,6 +130,7 @@ class Fleet:
             if not self.core.held.used(member.name) and not aside and self.locator.free(member):
                 del self.members[member.name]
                 self._forget(member.name)
+                self._clock.after(partial(self.prompts.look, member.name))
                 self._leave(self._end(member))
 
     def _forget(self, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import Any
 
@@ -18,15 +18,17 @@ ANSWER_SECONDS = 300.0  # how long a person may take to find a passphrase
 class LoginPrompts:
     """The waiting clients, and the questions of logins."""
 
-    def __init__(self, members: Mapping[str, Member]) -> None:
+    def __init__(self, members: Mapping[str, Member], declared: Callable[[], Collection[str]]) -> None:
         self._members = members  # the nodes
+        self._declared = declared  # their names in the flow: one that is declared anew has no member for a moment
         self._waiting: list[tuple[Asker, Header]] = []
         self._numbers = count(1)
         self._questions: dict[int, tuple[str, str, asyncio.Future[str | None]]] = {}
 
     def wait(self, client: Asker, header: Header) -> None:
         """Let a client wait for news of a node that it has not been told yet."""
-        by_name(self._members, header["node"], NodeNotFoundError)
+        if header["node"] not in self._declared():
+            by_name(self._members, header["node"], NodeNotFoundError)
         self._waiting.append((client, header))
         self.look(header["node"])
 
@@ -50,7 +52,8 @@ class LoginPrompts:
                 return {"question": number, "text": text}
         member = self._members.get(name)
         if member is None:
-            return {"state": "gone", "error": f"node {name!r} was taken away"}
+            gone = {"error": f"node {name!r} was taken away", "type": NodeNotFoundError.__name__}
+            return None if name in self._declared() else gone
         facts = member.facts()
         if member.state == "up" or (facts.get("error") and not member.trying):
             return {"state": member.state, "error": facts.get("error"), "type": facts.get("type")}

@@ -303,7 +303,7 @@ def check(header: Mapping[str, Any], buffers: int = 0) -> None:
     if kind == "discard" and header.get("argument") is not None and header.get("socket") is None:
         raise FrameError("a 'discard' frame names an argument and no socket")
     if kind == "query" and header["what"] in QUERIES:
-        _check_fields(f"a question for {header['what']!r}", header, QUERIES[header["what"]])
+        check_query(f"a question for {header['what']!r}", header["what"], header)
     for change in header["changes"] if kind == "edit" else ():
         operation = change.get("op")
         if isinstance(operation, str) and operation in EDITS:
@@ -314,6 +314,11 @@ def check(header: Mapping[str, Any], buffers: int = 0) -> None:
     _check_plain(header, 0)
     if any(index >= buffers for index in _named_buffers(header)):
         raise FrameError(f"a {kind!r} frame names a buffer that it does not bring")
+
+
+def check_query(whose: str, what: str, given: Mapping[str, Any]) -> None:
+    """Check what a question is asked with. Raises FrameError: names what is wrong with it, `whose` before it."""
+    _check_fields(whose, given, QUERIES[what])
 
 
 def _named_buffers(header: Mapping[str, Any]) -> Iterator[int]:

@@ -104,7 +104,7 @@ class Calls(Queries):
             packed = smalls(values)
             if packed is not None:
                 return Request(self._flow, self._client.submit_one(binding.form, *packed), name)
-        given = binding.bind(values, arguments)
+        given, partial = binding.bind(values, arguments), checked_kind(partial, "partial", bool)
         start = None if delay is None and at is None else self._start(delay, at, partial=partial)
         key = None if id is None else checked_kind(id, "id", str)
         columns = {name: (value,) for name, value in given.items()}
@@ -132,7 +132,7 @@ class Calls(Queries):
         """
         __tracebackhide__ = True
         name = self._in_force(socket)
-        binding, rank = self._binding(name), priority_of(priority)
+        binding, rank, partial = self._binding(name), priority_of(priority), checked_kind(partial, "partial", bool)
         rows = binding.rows(iterables)
         if not rows:
             return []

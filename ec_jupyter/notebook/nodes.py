@@ -109,7 +109,7 @@ class Node(Named):
             return f"<node {self.name!r}, removed>"
         state, error = record.get("state", ""), record.get("error")
         marks = [
-            f"{record['cpus']} cpus" if record["cpus"] else "",
+            f"{record['cpus']} cpus" if record["cpus"] else record.get("note"),
             state if state not in ("", "up") else "",
             "leaving" if record.get("leaving") else "",
         ]
@@ -240,6 +240,9 @@ class Nodes:
             return node
         try:
             return node.reach()
+        except NodeNotFoundError:
+            # taken away meanwhile
+            raise
         except EcError as error:
             hint = f"; it stays a node and is tried again; %ec_node {name} --remove takes it away"
             raise type(error)(f"{error}{hint}") from None

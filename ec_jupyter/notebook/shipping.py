@@ -6,6 +6,7 @@ socket's key.
 
 from __future__ import annotations
 
+import builtins
 import functools
 import hashlib
 import inspect
@@ -29,7 +30,7 @@ from ec_jupyter.nodes.current import Part
 from ec_jupyter.nodes.surroundings import PLAIN, Surroundings
 from ec_jupyter.nodes.worker.invoke import InOrder
 from ec_jupyter.notebook.edits import Edit
-from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, identity
+from ec_jupyter.notebook.identity import MISSING, captured, enclosed, functions_of, global_names, identity
 from ec_jupyter.notebook.modules import surroundings
 from ec_jupyter.notebook.signatures import Given, outputs, signature, takes_names
 from ec_jupyter.notebook.unworked import Unworked
@@ -270,4 +271,9 @@ def _compiled(expression: Expression, word: str, over: str) -> Any:
         code = compile(f"lambda {over}: ({expression.text})", f"<{word}>", "eval")
     except SyntaxError as error:
         raise WiringError(f"{word} {expression.text!r} is no expression: {error.msg}") from error
-    return eval(code, expression.space)
+    made = eval(code, expression.space)
+    for name in global_names(made.__code__):
+        if name not in expression.space and not hasattr(builtins, name):
+            text = f"{word} {expression.text!r} uses {name!r}, which is not defined here"
+            raise WiringError(f"{text}; the value that it looks at is {over!r}")
+    return made

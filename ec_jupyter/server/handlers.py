@@ -27,8 +27,9 @@ from ec_jupyter.client.duplicate import duplicate
 from ec_jupyter.client.flow_index import key_of
 from ec_jupyter.client.launch import running
 from ec_jupyter.client.waits import wake
-from ec_jupyter.errors import DeclarationError, EcError, nearest
+from ec_jupyter.errors import DeclarationError, EcError, FrameError, nearest
 from ec_jupyter.flow.options import later, priority_of
+from ec_jupyter.flow.schema import check_query
 from ec_jupyter.server.checks import Refused, check_numbers, field, only, read_object, told
 from ec_jupyter.server.flows import Flows
 from ec_jupyter.server.links import CLIENT_NAME, Links
@@ -266,6 +267,10 @@ class LookHandler(Handler):
         folder = await self.flows.folder(key)
         asked = {name: _read(name, self.get_query_argument(name)) for name in self.request.query_arguments}
         check_numbers(asked)
+        try:
+            check_query("the query", what, asked)
+        except FrameError as error:
+            raise Refused(400, str(error).replace(", or None", ""), type(error).__name__) from None
         if what == "requests":
             asked["newest"] = True
         reply = await self.flows.links.ask(folder, commands.command, what, asked)

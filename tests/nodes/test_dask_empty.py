@@ -62,6 +62,12 @@ async def test_the_node_is_up_lends_nothing_and_says_that_it_waits_for_workers(r
     assert agent.room("main") == 0
 
 
+def test_a_node_and_the_status_of_a_flow_say_that_there_are_no_workers(loaded: Any, cluster: Dask) -> None:
+    loaded.run(f"flow = ec.flow()\nnode = flow.node('dask', {cluster.address!r})")
+    says = "dask: the cluster has no workers yet; calls wait for them"
+    assert (loaded.run("repr(node)"), says in loaded.run("repr(flow.status())")) == (says, True)
+
+
 async def test_calls_that_wait_run_once_workers_come_and_again_after_the_last_has_died(
     rig: DaskRig, cluster: Dask
 ) -> None:

@@ -527,6 +527,7 @@ UNREADABLE: list[tuple[tuple[str, ...], Any, int, str]] = [
     (("commands",), {"op": "requests", "args": {"limit": "x"}}, 400, "limit"),
     (("commands",), {"op": "requests", "args": {"limit": 1.5}}, 400, "limit"),
     (("commands",), {"op": "requests", "args": {"limit": -1}}, 400, "limit"),
+    (("commands",), {"op": "waiting", "args": {"limit": 0}}, 400, "limit"),
 ]
 
 
@@ -545,6 +546,9 @@ def test_what_an_address_does_not_heed_in_a_query_is_refused_by_name(web: Any, f
     for parts, params, text in (
         (("requests",), {"sockt": "double"}, "there is no sockt= to ask for here; did you mean 'socket'?"),
         (("requests", request), {"waits": "3"}, "there is no waits= to ask for here; did you mean 'wait'?"),
+        (("requests",), {"limit": "0"}, "the query: limit is to be a whole number from 1 on, not 0"),
+        (("waiting",), {"limit": "-1"}, "the query: limit is to be a whole number from 1 on, not '-1'"),
+        (("log",), {"level": "loud"}, "the query: level is to be 'info' or 'warning' or 'error', not 'loud'"),
         ((), {"x": "1"}, "there is no x= to ask for here; known: none"),
     ):
         found, said = web("flows", "sums", *parts, params=params)

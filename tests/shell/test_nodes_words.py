@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,26 @@ def test_a_node_that_cannot_be_reached_fails_the_cell_with_its_cause_and_is_trie
     (tmp_path / "known").touch()
     assert loaded.run(line).state == "up"
     assert request.result(60) == 8
+
+
+def test_a_node_that_is_there_and_is_declared_otherwise_is_there_when_the_line_is_through(noded: Any) -> None:
+    for cpus in (1, 2):
+        assert noded.run(f"%ec_node hpc --cpus {cpus}").state == "up"
+        assert noded.run("flow.node('hpc').cpus") == cpus
+    assert isinstance(noded.fail("%ec_node hpc --python python9"), NodeStartError)
+
+
+def test_who_waits_for_a_node_that_is_taken_away_meanwhile_is_told(
+    loaded: Any, tmp_path: Path, wait_until: Any
+) -> None:
+    loaded.run(SOCKET)
+    silent = script(tmp_path / "silent", f"touch {tmp_path}/tried\nexec sleep 300")
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(loaded.run("flow.node"), "hpc", "me@hpc", ssh=[silent])
+        wait_until((tmp_path / "tried").exists)
+        wait_until(lambda: "hpc" in [node.name for node in loaded.run("flow.nodes")])
+        loaded.run("flow.remove('hpc')")
+        assert isinstance(waits.exception(60), NodeNotFoundError)
 
 
 def test_a_passphrase_is_asked_for_in_the_cell(

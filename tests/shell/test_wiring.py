@@ -69,6 +69,11 @@ def test_the_same_plug_twice_is_one_plug(wired: Any) -> None:
         ("flow.plug('emit_one', 'add_two.one', on='failure')", DeclarationError, "on= takes 'result' or 'error'"),
         ("flow.plug('emit_one', 'emit_one')", CycleError, "would close a cycle"),
         ("flow.plug('emit_one', 'emit_two', when='result >')", WiringError, "'result >' is no expression"),
+        (
+            "flow.plug('emit_one', 'emit_two', when='[r for r in reslt]')",
+            WiringError,
+            "when '[r for r in reslt]' uses 'reslt', which is not defined here; the value that it looks at is 'result'",
+        ),
         ("flow.plug('emit_one', 'emit_two', pick='result[')", WiringError, "'result[' is no expression"),
         ("flow.plug('emit_one', 'emit_two', pick=1.5)", WiringError, "pick= takes"),
         ("flow.plug('emit_one.x', 'emit_two', pick='y')", WiringError, "names a part, and so does pick="),
