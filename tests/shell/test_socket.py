@@ -64,6 +64,15 @@ def test_a_wrapper_that_names_its_arguments_otherwise_gets_them_in_order(loaded:
     assert loaded.run("ec.flow().submit('task', x=3).result(60)") == 4
 
 
+@each_of("method", [None, "spawn"])
+def test_a_task_may_have_processes_of_its_own(loaded: Any, method: str | None) -> None:
+    loaded.run(
+        "@ec.socket\ndef task(xs):\n  import math, multiprocessing\n"
+        f"  with multiprocessing.get_context({method!r}).Pool(1) as pool:\n    return pool.map(math.sqrt, xs)"
+    )
+    assert loaded.run("ec.flow().submit('task', [4, 9]).result(60)") == [2, 3]
+
+
 def test_every_option_of_the_magic_reaches_the_socket(loaded: Any) -> None:
     loaded.run(
         "%%ec_socket other -p maths --cpus 2 --threads 2 --retries 3 --backoff 0.5 --timeout 60 --memory 1000000000 "

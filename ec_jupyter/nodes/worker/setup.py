@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -48,6 +49,8 @@ def init(setup: Setup, locks: InheritedFd) -> None:
         with open(os.devnull) as nothing:
             # nobody is there to answer: input() ends at once instead of waiting for ever
             os.dup2(nothing.fileno(), 0)
+        # loky's own, of which processes that a task starts know nothing: a pool would start them again for ever
+        multiprocessing.set_start_method(None, force=True)
         os.chdir(setup.workdir)
         if not setup.fetch:
             # elsewhere it is the user's home there: the notebook's modules come from the notebook's folder
