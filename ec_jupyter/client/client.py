@@ -383,7 +383,11 @@ class Client(Rpc):
         that is lost is made anew.
         """
         if value.file is not None and not values.whole(value.file, self._values):
-            self.ask("bring", {"files": [value.file]}, timeout=timeout)
+            try:
+                self.ask("bring", {"files": [value.file]}, timeout=timeout)
+            except TimeoutError:
+                text = f"the value did not come within {timeout or 0:.3g} s: it is on its way from a node, or made anew"
+                raise TimeoutError(f"{text} by one; flow.nodes says which are away") from None
         return values.load(value, self._values)
 
     def dump(self, value: object, what: str = "value") -> Value:

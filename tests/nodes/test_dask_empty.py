@@ -68,6 +68,18 @@ def test_a_node_and_the_status_of_a_flow_say_that_there_are_no_workers(loaded: A
     assert (loaded.run("repr(node)"), says in loaded.run("repr(flow.status())")) == (says, True)
 
 
+def test_a_value_that_went_with_its_workers_is_told_to_be_made_anew(loaded: Any, cluster: Dask) -> None:
+    loaded.run(f"flow = ec.flow()\nflow.node('dask', {cluster.address!r})\nflow.processor('fit', nodes='dask')")
+    loaded.run("@ec.socket(processor='fit')\ndef large(n): return bytes(n)")
+    request = loaded.run("request = flow.submit('large', 3_000_000); request")
+    cluster.scale(1)
+    request.wait(WORKER_SECONDS)
+    cluster.scale(0)
+    wait_until(lambda: not loaded.run("flow.node('dask').cpus"))
+    with pytest.raises(TimeoutError, match=r"the value did not come within .* flow.nodes says which are away"):
+        request.result(0.5)
+
+
 async def test_calls_that_wait_run_once_workers_come_and_again_after_the_last_has_died(
     rig: DaskRig, cluster: Dask
 ) -> None:
