@@ -137,6 +137,12 @@ class Report(Table):
         super().__init__(rows, columns, title=title)
         self.facts = facts
 
+    def __repr__(self) -> str:
+        return super().__repr__() if self._records else self.title
+
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() if self._records else escape(self.title)
+
     def __getitem__(self, index: Any) -> Any:
         return self.facts[index] if isinstance(index, str) else super().__getitem__(index)
 

@@ -34,7 +34,8 @@ def test_plug_let_go_over_nothing_makes_a_cell_in_the_notebook_that_is_plugged_o
     picture.choose("New socket fed by count")
     panel = picture.panel("New socket")
     panel.get_by_label("Name").fill("double")
-    cell = "%%ec_socket\ndef double(value: int):\n    return value"
+    # outside every frame it is on the processor of what feeds it
+    cell = "%%ec_socket --processor io\ndef double(value: int):\n    return value"
     expect(panel.get_by_label("Its cell")).to_have_text(cell)
     panel.get_by_role("button", name="Add cell").click()
     expect(picture.said).to_have_text("a cell for double is in the notebook: plugged once it has run")

@@ -32,6 +32,30 @@ def test_numbers_of_a_kernel_that_is_gone_are_grey_and_say_of_when_they_are(edit
     expect(picture.refusal).to_contain_text("the kernel is gone; nothing was changed")
 
 
+def test_a_panel_that_is_opened_before_an_answer_comes_stays_open(editor_page):
+    picture = editor_page()
+    picture.page.evaluate("() => model.busy()")
+    picture.card("count").focus()
+    picture.page.keyboard.press("Delete")
+    picture.button("Help").click()
+    picture.page.evaluate("() => model.free()")
+    expect(picture.said).to_contain_text("removed count")
+    expect(picture.panel("Help")).to_be_visible()
+
+
+def test_a_page_that_is_offline_says_so_and_calls_no_kernel_gone(editor_page):
+    picture = editor_page()
+    picture.page.evaluate("() => model.die()")
+    expect(picture.page.get_by_text("Kernel gone")).to_be_visible()
+    picture.page.context.set_offline(True)
+    try:
+        expect(picture.page.get_by_text("This page is offline: numbers of")).to_be_visible()
+        expect(picture.page.get_by_text("Kernel gone")).to_have_count(0)
+    finally:
+        picture.page.context.set_offline(False)
+    expect(picture.page.get_by_text("Kernel gone")).to_be_visible()
+
+
 def test_kernel_that_speaks_again_is_live_again(editor_page):
     picture = editor_page()
     picture.page.evaluate("() => model.die()")

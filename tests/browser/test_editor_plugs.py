@@ -106,6 +106,20 @@ def test_drop_on_an_argument_of_another_type_is_refused_there_with_the_reason(ed
     assert picture.plugs() == [FIRST]
     picture.page.keyboard.press("Escape")
     expect(picture.refusal).to_have_count(0)
+    expect(picture.said).to_have_text("")
+
+
+def test_a_plug_is_hit_five_pixels_beside_its_line_however_small_the_picture_is(editor_page):
+    picture = editor_page()
+    for _ in range(6):
+        picture.button("Zoom out").click()
+    line = picture.plug("load count text result").locator(".react-flow__edge-interaction")
+    hit = line.evaluate(
+        "path => [-5, 0, 5].map(beside => { const at = path.getPointAtLength(path.getTotalLength() / 2);"
+        " const p = new DOMPoint(at.x, at.y).matrixTransform(path.getScreenCTM());"
+        " return document.elementFromPoint(p.x, p.y + beside) === path })"
+    )
+    assert hit == [True, True, True]
 
 
 def test_drop_that_would_close_a_cycle_is_refused_and_can_be_meant(editor_page):

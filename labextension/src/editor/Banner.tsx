@@ -1,7 +1,7 @@
 /** What is wrong, in one line with its one button: how the numbers are not live, or a node that cannot be reached. */
 
 import { useReactFlow } from '@xyflow/react';
-import { useEffect, useRef, type JSX, type RefObject } from 'react';
+import { useEffect, useRef, useSyncExternalStore, type JSX, type RefObject } from 'react';
 import { useStore } from './context';
 import { Icon, type IconName } from './icons';
 import { inLab, inTab, openTab } from './lab';
@@ -22,8 +22,9 @@ export function Banner(): JSX.Element | null {
   const store = useStore();
   const life = useLife(store);
   const time = useTime(store);
+  const offline = !useSyncExternalStore(toNetwork, () => navigator.onLine);
   const node = useNodeText(store, nodes => nodes.find(one => one.error && one.state !== 'up')?.name ?? '');
-  const wrong = ofLife(store, life, time) ?? ofNode(store, node);
+  const wrong = ofLife(store, life, time, offline) ?? ofNode(store, node);
   const box = useClear(store, wrong?.text);
   if (!wrong) return null;
   const icon: IconName = wrong.life === 'busy' || wrong.life === 'starting' ? 'waiting' : 'aside';
@@ -34,6 +35,15 @@ export function Banner(): JSX.Element | null {
       {wrong.act && <button onClick={wrong.act.run}>{wrong.act.text}</button>}
     </div>
   );
+}
+
+function toNetwork(tell: () => void): () => void {
+  addEventListener('online', tell);
+  addEventListener('offline', tell);
+  return () => {
+    removeEventListener('online', tell);
+    removeEventListener('offline', tell);
+  };
 }
 
 /** Heads of cards that it would lie over when it comes, or comes to be higher, make way. */
@@ -59,11 +69,13 @@ function useClear(store: Store, text: string | undefined): RefObject<HTMLDivElem
 }
 
 /** What the numbers are worth, where they are not live. */
-function ofLife(store: Store, life: Life, time: number): Wrong | null {
+function ofLife(store: Store, life: Life, time: number, offline: boolean): Wrong | null {
   const { host } = store;
   const Who = capital(host.behind ?? 'kernel');
   const why = capital(host.engine?.text || 'the engine was killed');
   const of = time ? `numbers of ${clock(time)}.` : 'no numbers yet.';
+  // what is beyond the network may be well
+  if (offline && life === 'gone') return { life, text: `This page is offline: ${of} It goes on once the network is back.` };
   const saved = time ? `${Who} gone: ${of}` : `${Who} gone: the picture as it was saved.`;
   const start = (text: string) => host.start && { act: { text, run: () => host.start!() } };
   switch (life) {

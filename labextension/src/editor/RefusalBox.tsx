@@ -2,6 +2,7 @@
 
 import { useEffect, useLayoutEffect, useRef, type JSX } from 'react';
 import { useStore } from './context';
+import { dismiss } from './edits';
 import { Icon } from './icons';
 import { useView, type Refusal } from './store';
 
@@ -44,7 +45,7 @@ function Box({ refusal }: { refusal: Refusal }): JSX.Element {
           {refusal.remedy.text}
         </button>
       )}
-      <button className="ec-plain" aria-label="Dismiss" onClick={() => store.set({ refusal: null })}>
+      <button className="ec-plain" aria-label="Dismiss" onClick={() => dismiss(store)}>
         <Icon name="close" />
       </button>
     </div>

@@ -67,6 +67,11 @@ export function refuse(store: Store, reason: string, at: Point | null, remedy?: 
   store.say(`Refused: ${reason}`);
 }
 
+/** A refusal that a person has read is gone, and what was said of it. */
+export function dismiss(store: Store): void {
+  store.set({ refusal: null, spoken: '' });
+}
+
 type Argument = { socket: string; argument: string };
 
 /** Has the one plug that feeds an argument feed another one, in one edit. */
@@ -127,9 +132,10 @@ export async function pause(store: Store, what: { socket: string } | { processor
 
 export async function removeSockets(store: Store, names: string[], force = false): Promise<void> {
   const changes = names.map(name => ({ op: 'remove', name, force }));
+  const { panel } = store.view;
   const answer = await store.host.command('edit', { changes });
   if (answer.ok) {
-    store.set({ panel: null });
+    store.shut(panel);
     store.say(withReceipt(`removed ${names.join(', ')}; undo brings it back`, answer));
     return;
   }

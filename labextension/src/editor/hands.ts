@@ -121,7 +121,10 @@ function looked(store: Store, flow: Flow): Hands {
 }
 
 function offerAt(store: Store, flow: Flow, at: { x: number; y: number }, source: string | null = null): void {
-  const processor = store.graph && processorAt(flow.getNodes(), store.graph, flow.screenToFlowPosition(at), []);
+  const { graph } = store;
+  const over = graph && processorAt(flow.getNodes(), graph, flow.screenToFlowPosition(at), []);
+  // outside every frame what is fed stays with what feeds it: else the frame of main would grow over others
+  const processor = over ?? (source === null ? null : (graph?.sockets[source]?.processor ?? null));
   offer(store, at, flow.screenToFlowPosition(inSight(store, at, flow.getZoom())), processor, source);
 }
 

@@ -3,7 +3,7 @@
 import type { KeyboardEvent } from 'react';
 import { open, palette } from './choices';
 import { copy, paste } from './copying';
-import { plug, removeSockets, undo, unplug } from './edits';
+import { dismiss, plug, removeSockets, undo, unplug } from './edits';
 import { askGroup, ungroup } from './groups';
 import { removeNote } from './notes';
 import { fullScreen } from './saving';
@@ -154,7 +154,7 @@ function escape(store: Store): void {
     document.dispatchEvent(new MouseEvent('mouseup', { bubbles: true, view: window }));
     store.say('nothing changed');
   } else if (chooser) store.set({ chooser: null });
-  else if (refusal) store.set({ refusal: null });
+  else if (refusal) dismiss(store);
   else if (plugging) {
     store.set({ plugging: null });
     store.say('nothing plugged');

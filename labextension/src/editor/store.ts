@@ -214,6 +214,11 @@ export class Store {
     this.set({ spoken });
   }
 
+  /** Close a panel, where no other one was opened since. */
+  shut(panel: Panel | null): void {
+    if (this.view.panel === panel) this.set({ panel: null });
+  }
+
   /** The processor that these cards are held over. */
   setDrop(drop: string | null, cards: string[] = []): void {
     this.held = cards;

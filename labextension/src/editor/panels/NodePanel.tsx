@@ -29,8 +29,9 @@ export function NodePanel({ name }: { name: string }): JSX.Element {
     ['Requirements', node.requirements?.join(' ')]
   ];
   const act = async (op: string, said: string) => {
+    const { panel } = store.view;
     if (!(await store.ask(op, { name }))) return;
-    if (op !== 'node') store.set({ panel: null });
+    if (op !== 'node') store.shut(panel);
     store.say(said);
   };
   return (
