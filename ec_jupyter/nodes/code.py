@@ -10,6 +10,7 @@ import functools
 import io
 import linecache
 import sys
+import threading
 from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ def class_filled(kind: type, state: Any) -> type:
     """A class with all that it has; the notebook's own has it, and may have changed it since."""
     if Classes.identity is None or _in_notebook(kind.__qualname__) is not kind:
         cloudpickle.cloudpickle._class_setstate(kind, state)
+        _arrived[kind.__qualname__] = kind
     return kind
 
 
@@ -165,10 +167,34 @@ def _recognise(kind: Any) -> None:
 
 def _in_notebook(place: str) -> Any:
     """What the notebook has by that name."""
-    found: Any = sys.modules["__main__"]
-    for part in place.split("."):
+    first, *parts = place.split(".")
+    found: Any = vars(sys.modules["__main__"]).get(first)
+    for part in parts:
         found = getattr(found, part, None)
     return found
+
+
+_arrived: dict[str, Any] = {}  # functions and classes of the notebook that have come to this process, by name
+nameless: set[int] = set()  # threads that look whether a value can do without those: they are to find none of them
+
+
+def arrived(function: Any) -> None:
+    """Keep in mind what of the notebook a function has brought."""
+    space = getattr(function, "__globals__", {})
+    for name, value in {**space, getattr(function, "__name__", ""): function}.items():
+        if isinstance(value, (FunctionType, type)) and value.__module__ == "__main__":
+            _arrived[name] = value
+
+
+def lend_names() -> None:
+    """Let the main module of a worker have the notebook's names: pickles and forks that a task makes look there."""
+
+    def found(name: str) -> Any:
+        if name in _arrived and threading.get_ident() not in nameless:
+            return _arrived[name]
+        raise AttributeError(f"module '__main__' has no attribute {name!r}")
+
+    vars(sys.modules["__main__"])["__getattr__"] = found
 
 
 class Unmade:

@@ -12,6 +12,7 @@ import mmap
 import os
 import pickle
 import struct
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 import cloudpickle
 
 from ec_jupyter.errors import FrameError, StoreDamagedError, TaskNotPicklableError
-from ec_jupyter.nodes.code import by_value
+from ec_jupyter.nodes.code import by_value, nameless
 from ec_jupyter.wire import INLINE_BYTES, Value
 
 _MAGIC = b"ECV1"
@@ -159,11 +160,15 @@ def type_name(obj: object) -> str:
 
 def _pickled(obj: object, what: str) -> tuple[bytes, list[memoryview]]:
     buffers: list[pickle.PickleBuffer] = []
+    thread = threading.get_ident()
+    nameless.add(thread)
     try:
         data = pickle.dumps(obj, protocol=5, buffer_callback=buffers.append)
         plain = b"__main__" not in data
     except Exception:  # noqa: BLE001 - a user's __reduce__ raises what it likes
         plain = False  # cloudpickle takes more; if it does not, its error is the one to tell
+    finally:
+        nameless.discard(thread)
     if not plain:
         buffers = []
         try:

@@ -73,6 +73,17 @@ def test_a_task_may_have_processes_of_its_own(loaded: Any, method: str | None) -
     assert loaded.run("ec.flow().submit('task', [4, 9]).result(60)") == [2, 3]
 
 
+def test_pickles_and_forks_of_a_task_find_what_the_notebook_has(loaded: Any) -> None:
+    loaded.run("class Point:\n  def __init__(self, x): self.x = x")
+    loaded.run("def double(point): return Point(point.x * 2)")
+    loaded.run(
+        "@ec.socket\ndef task(points):\n  import multiprocessing, pickle\n"
+        "  with multiprocessing.get_context('fork').Pool(1) as pool:\n"
+        "    return pool.map(double, pickle.loads(pickle.dumps(points)))"
+    )
+    assert loaded.run("[type(p) is Point and p.x for p in ec.flow().submit('task', [Point(1)]).result(60)]") == [2]
+
+
 def test_every_option_of_the_magic_reaches_the_socket(loaded: Any) -> None:
     loaded.run(
         "%%ec_socket other -p maths --cpus 2 --threads 2 --retries 3 --backoff 0.5 --timeout 60 --memory 1000000000 "

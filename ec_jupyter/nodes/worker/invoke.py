@@ -15,7 +15,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackTyp
 from typing import Any
 
 from ec_jupyter.errors import StoreDamagedError, TaskNotPicklableError
-from ec_jupyter.nodes.code import Unmade
+from ec_jupyter.nodes.code import Unmade, arrived
 from ec_jupyter.nodes.current import SKIP, rebuilt
 from ec_jupyter.nodes.surroundings import PLAIN, Place, Surroundings, opened
 from ec_jupyter.nodes.values import dump, load, small
@@ -129,6 +129,7 @@ class Tasks:
         if blob is None:
             blob = self._ask(sha256)
         task = self._tasks[sha256] = Task(*opened(blob, self.place))
+        arrived(task.function)
         self._blobs.pop(sha256, None)
         while len(self._tasks) > TASKS_KEPT:
             self._tasks.popitem(last=False)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ec_jupyter.nodes import cpus
+from ec_jupyter.nodes.code import lend_names
 from ec_jupyter.nodes.cpu_locks import InheritedFd
 from ec_jupyter.wire import encode
 
@@ -51,6 +52,7 @@ def init(setup: Setup, locks: InheritedFd) -> None:
             os.dup2(nothing.fileno(), 0)
         # loky's own, of which processes that a task starts know nothing: a pool would start them again for ever
         multiprocessing.set_start_method(None, force=True)
+        lend_names()
         os.chdir(setup.workdir)
         if not setup.fetch:
             # elsewhere it is the user's home there: the notebook's modules come from the notebook's folder
