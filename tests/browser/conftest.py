@@ -54,10 +54,10 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-# closed as it is: nobody is asked whether to keep what is not saved
+# closed as it is: nobody is asked whether to keep what is not saved; one that was reloaded may open its notebook late
 EMPTIED = """async () => {
     const lab = window.jupyterapp
-    if (lab?.name !== 'JupyterLab') return false
+    if (lab?.name !== 'JupyterLab' || performance.getEntriesByType('navigation')[0].type === 'reload') return false
     for (const widget of [...lab.shell.widgets('main')]) widget.dispose()
     await lab.commands.execute('filebrowser:go-to-path', { path: '/', dontShowBrowser: true })
     lab.shell.collapseLeft()
