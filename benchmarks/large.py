@@ -23,7 +23,7 @@ import psutil
 
 import ec_jupyter as ec
 
-CALLS = 2_000
+CALLS = 20_000
 GROUP = 10_000
 
 
